@@ -1,0 +1,1 @@
+"""ONNX graphs with fused attention from model folders."""

@@ -1,0 +1,1 @@
+"""The torch-free runtime: sessions, command line, HTTP and browser."""

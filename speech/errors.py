@@ -1,0 +1,19 @@
+"""Faults of input and settings, told in one line. Everything else is our own mistake and keeps its traceback."""
+
+
+class SpeechError(Exception):
+    """Wrong usage or settings. The message names the value, the limit and the setting to change."""
+
+    exit_code = 2
+
+
+class AudioError(SpeechError):
+    """An audio file that cannot be used: missing, broken, empty, too long."""
+
+    exit_code = 1
+
+
+class DataError(SpeechError):
+    """A manifest or a transcript that cannot be used."""
+
+    exit_code = 1
