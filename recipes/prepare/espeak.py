@@ -1,0 +1,102 @@
+"""Synthetic spoken digits from espeak-ng, for machines that can reach no real corpus. Needs the extra `espeak`."""
+
+import ctypes
+import random
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from recipes.prepare.fsdd import WORDS, write_manifest
+from speech.errors import SpeechError
+
+SAMPLE_RATE = 8000
+TAKES = 50
+SEED = 1
+SPEAKERS = ("en-us", "en-us+f3", "en+m3", "en+f2", "en-gb-scotland+m7", "en-gb-x-rp+f4")
+PEAK = 0.5
+AUDIBLE = 0.02  # of the peak; what is below it at both ends is cut off, as the real recordings are trimmed
+
+# espeak-ng's speak_lib.h
+AUDIO_OUTPUT_SYNCHRONOUS = 2
+INITIALIZE_DONT_EXIT = 0x8000
+RATE, PITCH, RANGE = 1, 3, 4
+POS_CHARACTER = 1
+CHARS_UTF8 = 1
+SAMPLES_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+class Espeak:
+    """espeak-ng in this process. It keeps its state in globals: make one."""
+
+    def __init__(self) -> None:
+        try:
+            import espeakng_loader  # pyright: ignore[reportMissingImports]  (optional extra)
+
+            self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        except (ImportError, OSError) as error:
+            raise SpeechError(
+                f"no espeak-ng ({error}); install the extra: pip install 'parlance-speech[espeak]'"
+            ) from None
+        data = espeakng_loader.get_data_path()
+        self.sample_rate: int = self._library.espeak_Initialize(
+            AUDIO_OUTPUT_SYNCHRONOUS, 0, data.encode(), INITIALIZE_DONT_EXIT
+        )
+        if self.sample_rate <= 0:
+            raise SpeechError(f"espeak-ng cannot read its data in {data}; install the extra espeak anew")
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))  # some voices have breath noise, seeded by the clock
+        self._blocks: list[np.ndarray] = []
+        self._callback = SAMPLES_CALLBACK(self._collect)  # kept: the library holds only its address
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def say(self, text: str, voice: str, words_per_minute: int, pitch: int, pitch_range: int) -> np.ndarray:
+        """[samples] float32 in [-1, 1] at `sample_rate`; pitch and its range 0-100, 50 is the voice's own."""
+        if self._library.espeak_SetVoiceByName(voice.encode()):
+            raise SpeechError(f"espeak-ng has no voice '{voice}'")
+        for parameter, value in ((RATE, words_per_minute), (PITCH, pitch), (RANGE, pitch_range)):
+            self._library.espeak_SetParameter(parameter, value, 0)
+        self._blocks.clear()
+        data = text.encode()
+        if self._library.espeak_Synth(
+            data, ctypes.c_size_t(len(data) + 1), 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
+        ):
+            raise SpeechError(f"espeak-ng cannot say '{text}' in the voice '{voice}'")
+        return np.concatenate(self._blocks).astype(np.float32) / 32768
+
+    def _collect(self, samples, count: int, _events) -> int:
+        if samples and count > 0:
+            self._blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0
+
+
+def synthesize_digits(folder: Path) -> Path:
+    """A corpus folder like the real one: every digit TAKES times by each of SPEAKERS, at 8 kHz, same bytes each time.
+
+    A speaker is a voice with its own middle pitch and rate; its takes differ in pitch, range and rate.
+    """
+    espeak = Espeak()
+    audio = folder / "audio"
+    audio.mkdir(parents=True, exist_ok=True)
+    rows: list[tuple[str, str, int]] = []
+    for voice in SPEAKERS:
+        speaker = voice.replace("+", "-")
+        rng = random.Random(f"{SEED} {voice}")
+        rate, pitch = rng.randint(130, 190), rng.randint(35, 65)
+        for digit, word in enumerate(WORDS):
+            for take in range(TAKES):
+                speech = espeak.say(
+                    word, voice, rate + rng.randint(-30, 30), pitch + rng.randint(-15, 15), rng.randint(20, 80)
+                )
+                file = f"{digit}_{speaker}_{take}.flac"
+                soundfile.write(audio / file, _trimmed_8k(speech, espeak.sample_rate), SAMPLE_RATE, subtype="PCM_16")
+                rows.append((file, speaker, take))
+    write_manifest(folder, rows)
+    return folder
+
+
+def _trimmed_8k(speech: np.ndarray, sample_rate: int) -> np.ndarray:
+    loudness = np.abs(speech)
+    heard = np.flatnonzero(loudness > AUDIBLE * loudness.max())
+    speech = soxr.resample(speech[heard[0] : heard[-1] + 1], sample_rate, SAMPLE_RATE)
+    return speech * (PEAK / np.abs(speech).max())
