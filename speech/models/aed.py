@@ -1,0 +1,69 @@
+"""Attention encoder-decoder recogniser: Canary and FireRedASR-AED are two settings of this class."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from speech.models.conformer import Conformer
+from speech.models.decoder import Decoder
+from speech.nn.attention import KV, RelativeAttention
+from speech.nn.config import AEDConfig
+from speech.nn.frontend import Frontend
+from speech.nn.masks import length_mask
+
+
+class Encoded(NamedTuple):
+    encoded: Tensor  # [B, T, C] encoder output
+    lengths: Tensor  # [B] valid frames
+    memory: list[KV]  # cross keys and values per decoder layer
+    mask: Tensor  # [B, 1, 1, T]
+
+
+class AED(nn.Module):
+    """Waveforms to logits; `blank` is the CTC blank and padding id."""
+
+    def __init__(self, config: AEDConfig, vocab_size: int):
+        super().__init__()
+        self.config, self.vocab_size = config, vocab_size
+        self.frontend = Frontend(config.frontend)
+        self.encoder = Conformer(config.encoder, config.frontend.n_mels)
+        d, d_dec = config.encoder.d_model, config.decoder.d_model
+        self.enc_proj = nn.Linear(d, d_dec) if d != d_dec else nn.Identity()
+        self.decoder = Decoder(config.decoder, vocab_size)
+        self.ctc = nn.Linear(d, vocab_size) if config.ctc else None
+        init_weights(self)
+
+    def encode_features(self, features: Tensor, lengths: Tensor) -> Encoded:
+        """Normalised features [B, T, F], zero past their lengths."""
+        encoded, lengths = self.encoder(features, lengths)
+        memory = self.decoder.project_memory(self.enc_proj(encoded))
+        return Encoded(encoded, lengths, memory, length_mask(lengths, encoded.size(1)))
+
+    def encode(self, waveforms: Tensor, lengths: Tensor) -> Encoded:
+        """[B, samples] in [-1, 1] at the front end's rate."""
+        return self.encode_features(*self.frontend(waveforms, lengths))
+
+    def ctc_log_probs(self, encoded: Tensor) -> Tensor:
+        """[B, T, C] -> [B, T, V] float32."""
+        assert self.ctc is not None
+        return self.ctc(encoded).float().log_softmax(-1)
+
+
+def init_weights(model: nn.Module) -> None:
+    """Every kind of parameter in one place: xavier for projections, torch's own for convolutions, small embeddings."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)
+        elif isinstance(module, RelativeAttention):
+            nn.init.zeros_(module.u)
+            nn.init.zeros_(module.v_pos)
+
+
+def count_parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+

@@ -1,0 +1,101 @@
+"""Transformer decoder: one function for training, prefill and single steps; the cache is a value."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from speech.nn.attention import KV, Attention, append
+from speech.nn.config import DecoderConfig
+from speech.nn.layers import FeedForward
+from speech.nn.masks import causal_mask
+from speech.nn.positions import sinusoid
+
+
+class DecoderOut(NamedTuple):
+    logits: Tensor  # [B, U, V] float32
+    cache: list[KV]  # self-attention keys and values per layer
+    attention: Tensor | None  # [B, U, S] cross-attention of the last layer, mean over heads
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm self-attention, cross-attention, feed-forward."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        d, h, drop = config.d_model, config.n_heads, config.attn_dropout
+        self.self_norm, self.cross_norm = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.attn = Attention(d, h, key_bias=config.key_bias, dropout=drop)
+        self.cross = Attention(d, h, key_bias=config.key_bias, dropout=drop)
+        self.ff = FeedForward(d, config.d_ff, config.act, config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, x: Tensor, memory: KV, past: KV | None, mask: Tensor | None, memory_mask: Tensor | None
+    ) -> tuple[Tensor, KV]:
+        y = self.self_norm(x)
+        kv = append(past, self.attn.project_kv(y))
+        x = x + self.dropout(self.attn(y, kv, mask))
+        x = x + self.dropout(self.cross(self.cross_norm(x), memory, memory_mask))
+        return x + self.ff(x), kv
+
+
+class Decoder(nn.Module):
+    """Tokens and encoder memory to logits. The output projection is tied to the embedding."""
+
+    def __init__(self, config: DecoderConfig, vocab_size: int):
+        super().__init__()
+        self.config, self.vocab_size = config, vocab_size
+        d = config.d_model
+        width = -(-vocab_size // config.vocab_pad) * config.vocab_pad
+        self.embed = nn.Embedding(width, d)
+        self.embed_norm = nn.LayerNorm(d) if config.embed_norm else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.n_layers))
+        self.norm = nn.LayerNorm(d)
+        self.head_bias = nn.Parameter(torch.zeros(width)) if config.head_bias else None
+
+    def project_memory(self, encoded: Tensor) -> list[KV]:
+        """[B, S, C] -> cross keys and values per layer, once per utterance."""
+        return [layer.cross.project_kv(encoded) for layer in self.layers]  # type: ignore[union-attr, operator]
+
+    def _embed(self, tokens: Tensor, start: int) -> Tensor:
+        d = self.config.d_model
+        positions = sinusoid(torch.arange(start, start + tokens.size(1), device=tokens.device), d)
+        if self.config.pos_scale:
+            positions = positions / math.sqrt(d)
+        x = self.embed(tokens) * (math.sqrt(d) if self.config.embed_scale else 1.0)
+        return self.dropout(self.embed_norm(x + positions.to(x.dtype)))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        memory: list[KV],
+        memory_mask: Tensor | None,
+        cache: list[KV] | None = None,
+        with_attention: bool = False,
+    ) -> DecoderOut:
+        """tokens [B, U] continue `cache` (all rows equally long) -> logits of each next token.
+
+        Padding may only follow a row's tokens: the causal mask then hides it from every real query.
+        """
+        start = cache[0].k.size(2) if cache else 0
+        x = self._embed(tokens, start)
+        mask = causal_mask(tokens.size(1), start + tokens.size(1), tokens.device) if tokens.size(1) > 1 else None
+        kept: list[KV] = []
+        attention = None
+        for i, layer in enumerate(self.layers):
+            if with_attention and i == len(self.layers) - 1:
+                attention = self._last_attention(layer, x, memory[i], cache[i] if cache else None, mask, memory_mask)
+            x, kv = layer(x, memory[i], cache[i] if cache else None, mask, memory_mask)
+            kept.append(kv)
+        logits = nn.functional.linear(self.norm(x), self.embed.weight, self.head_bias)
+        # float32: bf16 has 8 bits of mantissa and near-equal beams would tie after softmax
+        return DecoderOut(logits.float(), kept, attention)
+
+    @staticmethod
+    def _last_attention(layer, x: Tensor, memory: KV, past: KV | None, mask, memory_mask) -> Tensor:
+        y = layer.self_norm(x)
+        x = x + layer.attn(y, append(past, layer.attn.project_kv(y)), mask)
+        return layer.cross.weights(layer.cross_norm(x), memory, memory_mask).mean(1)

@@ -1,0 +1,111 @@
+"""The one attention of the house: keys and values are values passed in and out."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class KV(NamedTuple):
+    k: Tensor  # [B, H, S, D]
+    v: Tensor  # [B, H, S, D]
+
+
+def append(past: KV | None, new: KV) -> KV:
+    """Keys and values of `past` followed by those of `new`, along time."""
+    if past is None:
+        return new
+    return KV(torch.cat([past.k, new.k], 2), torch.cat([past.v, new.v], 2))
+
+
+def _score_mask(mask: Tensor | None, bias: Tensor | None) -> Tensor | None:
+    if bias is None or mask is None:
+        return mask if bias is None else bias
+    return bias.masked_fill(~mask, float("-inf"))
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: Tensor | None = None, dropout: float = 0.0
+) -> Tensor:
+    """softmax(q k^T / sqrt(D) + bias) v, [B, H, T, D]; mask is True where a query may attend.
+
+    The exporter translates exactly this call to a fused node.
+    """
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=_score_mask(mask, bias), dropout_p=dropout)
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The weights `attend` uses, [B, H, T, S]: for coverage, alignments and pictures."""
+    identity = torch.eye(k.size(2), device=k.device, dtype=k.dtype).expand(*k.shape[:2], -1, -1)
+    return attend(q, k, identity, mask)
+
+
+class Attention(nn.Module):
+    """Multi-head attention, "Attention Is All You Need" section 3.2.2. `norms` gives q, k and v a layer norm each."""
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        bias: bool = True,
+        key_bias: bool | None = None,
+        norms: bool = False,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError(f"d_model {d_model} is not a multiple of n_heads {n_heads}")
+        self.n_heads, self.dropout = n_heads, dropout
+        self.q = nn.Linear(d_model, d_model, bias=bias)
+        self.k = nn.Linear(d_model, d_model, bias=bias if key_bias is None else key_bias)
+        self.v = nn.Linear(d_model, d_model, bias=bias)
+        self.out = nn.Linear(d_model, d_model, bias=bias)
+        self.norms = nn.ModuleDict({n: nn.LayerNorm(d_model) for n in "qkv"}) if norms else None
+
+    def _heads(self, x: Tensor) -> Tensor:  # [B, T, C] -> [B, H, T, D]
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+    def project_q(self, x: Tensor) -> Tensor:
+        return self._heads(self.q(self.norms["q"](x) if self.norms is not None else x))
+
+    def project_kv(self, source: Tensor) -> KV:
+        """[B, S, C] -> keys and values [B, H, S, D]."""
+        if self.norms is None:
+            return KV(self._heads(self.k(source)), self._heads(self.v(source)))
+        return KV(self._heads(self.k(self.norms["k"](source))), self._heads(self.v(self.norms["v"](source))))
+
+    def _finish(self, q: Tensor, kv: KV, mask: Tensor | None, bias: Tensor | None) -> Tensor:
+        y = attend(q, kv.k, kv.v, mask, bias, self.dropout if self.training else 0.0)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def forward(self, x: Tensor, kv: KV, mask: Tensor | None = None) -> Tensor:
+        """x [B, T, C] attends to kv; mask broadcasts to [B, H, T, S]."""
+        return self._finish(self.project_q(x), kv, mask, None)
+
+    def weights(self, x: Tensor, kv: KV, mask: Tensor | None = None) -> Tensor:
+        return attention_weights(self.project_q(x), kv.k, mask)
+
+
+class RelativeAttention(Attention):
+    """Self-attention with Transformer-XL positions as a score bias (arXiv 1901.02860 section 3.3, own u and v)."""
+
+    def __init__(self, d_model: int, n_heads: int, bias: bool = True, norms: bool = False, dropout: float = 0.0):
+        super().__init__(d_model, n_heads, bias, norms=norms, dropout=dropout)
+        self.pos = nn.Linear(d_model, d_model, bias=False)
+        self.u = nn.Parameter(torch.zeros(n_heads, d_model // n_heads))
+        self.v_pos = nn.Parameter(torch.zeros(n_heads, d_model // n_heads))
+
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """x [B, T, C]; positions [2T-1, C] with rows for distance T-1 ... -(T-1)."""
+        q = self.project_q(x)  # [B, H, T, D]
+        p = self._heads(self.pos(positions)[None])  # [1, H, 2T-1, D]
+        bias = shift((q + self.v_pos[:, None]) @ p.transpose(2, 3)) * q.size(-1) ** -0.5
+        return self._finish(q + self.u[:, None], self.project_kv(x), mask, bias)
+
+
+def shift(scores: Tensor) -> Tensor:
+    """[B, H, T, 2T-1] by distance -> [B, H, T, T] by key: row i keeps columns T-1-i ... 2T-2-i."""
+    b, h, t, _ = scores.shape
+    padded = F.pad(scores, (1, 0)).view(b, h, 2 * t, t)
+    return padded[:, :, 1:].reshape(b, h, t, 2 * t - 1)[..., :t]
