@@ -1,0 +1,64 @@
+"""Train an attention encoder-decoder recogniser and write its model folder."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from speech.config import parse
+from speech.training.config import AEDRecipe
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    recipe = parse(AEDRecipe, argv, "speech train", "Train an attention encoder-decoder recogniser.")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    train(recipe)
+
+
+def train(recipe: AEDRecipe) -> Path:
+    """Data, model, fit, average; returns the model folder `<out>/model`."""
+    import torch
+
+    from speech.data.asr import ASRStream, tokenize
+    from speech.data.manifests import open_manifest
+    from speech.data.statistics import feature_statistics
+    from speech.errors import SpeechError
+    from speech.models.aed import AED, count_parameters
+    from speech.text.tokenizer import Tokenizer
+    from speech.training.aed_task import AEDTask
+    from speech.training.average import write_average
+    from speech.training.trainer import fit
+
+    data, config = recipe.data, recipe.train
+    for name in ("train", "dev", "tokenizer"):
+        if not getattr(data, name):
+            raise SpeechError(f"data.{name} is empty: give --data.{name} PATH")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    tokenizer = Tokenizer.load(data.tokenizer)
+    rate, total = recipe.model.frontend.sample_rate, config.max_steps * config.accumulate
+    train_cuts = tokenize(open_manifest(data.train), tokenizer, data)
+    dev_cuts = tokenize(open_manifest(data.dev), tokenizer, data)
+    for name, part in (("train", train_cuts), ("dev", dev_cuts)):
+        hours = sum(cut.duration for cut in part.cuts) / 3600
+        log.info(f"{name}: {len(part.tokens)} cuts, {hours:.2f} h, {part.dropped} over {data.max_seconds} s left out")
+    train_stream = ASRStream(train_cuts, data, rate, config.seed, total, data.augment)
+    if data.augment.noise_manifest:
+        train_stream.noises = list(open_manifest(data.augment.noise_manifest))
+    dev_stream = ASRStream(dev_cuts, data, rate, config.seed, None)
+
+    model = AED(recipe.model, tokenizer.size)
+    log.info(f"model: {count_parameters(model):,} parameters, {tokenizer.size} tokens")
+    if recipe.model.frontend.norm == "global":
+        model.frontend.mean, model.frontend.inv_std = feature_statistics(model.frontend, train_cuts.cuts)
+    root = fit(AEDTask(model, recipe, tokenizer.blank_id), train_stream, dev_stream, recipe.optim, config)
+    folder = Path(config.out) / "model"
+    write_average(root, config.keep, model, recipe, folder)
+    log.info(f"model folder: {folder}")
+    return folder
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Augmentation whose randomness is a function of (seed, epoch, example id): workers and ranks change nothing."""
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speech.audio.resample import resample
+
+
+def example_rng(seed: int, epoch: int, example_id: str) -> np.random.Generator:
+    digest = hashlib.blake2b(f"{seed}/{epoch}/{example_id}".encode(), digest_size=16).digest()
+    return np.random.default_rng(int.from_bytes(digest, "little"))
+
+
+def change_speed(x: np.ndarray, factor: float, sample_rate: int) -> np.ndarray:
+    """Play [samples] `factor` times faster, pitch included (Ko et al. 2015)."""
+    return x if factor == 1.0 else resample(x, round(sample_rate * factor), sample_rate)
+
+
+def mix_noise(x: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """Add noise, repeated to the length of x [samples], at the given ratio of mean powers."""
+    noise = np.resize(noise, x.shape)
+    power, noise_power = float(np.mean(x**2)), float(np.mean(noise**2))
+    if power == 0.0 or noise_power == 0.0:
+        return x
+    return (x + noise * np.sqrt(power / noise_power / 10 ** (snr_db / 10))).astype(np.float32)
+
+
+def spec_augment_masks(
+    rngs: list[np.random.Generator], frames: list[int], bins: int, freq: tuple[int, int], time: tuple[int, int]
+) -> Tensor:
+    """Frequency and time masks (count, width) of SpecAugment (arXiv 1904.08779) -> [B, T, F], False where hidden."""
+    keep = torch.ones(len(frames), max(frames), bins, dtype=torch.bool)
+    for row, (rng, length) in enumerate(zip(rngs, frames, strict=True)):
+        for _ in range(freq[0]):
+            width = int(rng.integers(0, freq[1] + 1))
+            start = int(rng.integers(0, max(1, bins - width)))
+            keep[row, :, start : start + width] = False
+        for _ in range(time[0]):
+            width = int(rng.integers(0, min(time[1], max(1, length // 4)) + 1))
+            start = int(rng.integers(0, max(1, length - width)))
+            keep[row, start : start + width] = False
+    return keep

@@ -1,0 +1,25 @@
+"""Global feature statistics for the front end."""
+
+import torch
+from lhotse import CutSet
+from torch import Tensor
+
+from speech.data.manifests import load_audio
+from speech.nn.frontend import Frontend
+
+
+@torch.inference_mode()
+def feature_statistics(frontend: Frontend, cuts: CutSet, max_cuts: int = 500) -> tuple[Tensor, Tensor]:
+    """Mean and inverse standard deviation [F] per bin over evenly spaced cuts: the same answer for the same manifest."""
+    every = max(1, len(cuts) // max_cuts)
+    total, squares, count = 0.0, 0.0, 0
+    for i, cut in enumerate(cuts):
+        if i % every:
+            continue
+        x = torch.from_numpy(load_audio(cut, frontend.config.sample_rate))[None]
+        length = torch.tensor([x.size(1)])
+        features = frontend.log_mel(x, length)[0, : int(frontend.frames(length))].double()
+        total, squares, count = total + features.sum(0), squares + (features**2).sum(0), count + len(features)
+    mean = total / count  # type: ignore[operator]
+    variance = (squares / count - mean**2).clamp(min=1e-10)  # type: ignore[operator]
+    return mean.float(), variance.rsqrt().float()

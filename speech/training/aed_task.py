@@ -1,0 +1,75 @@
+"""Lightning wiring of the AED recogniser."""
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from speech.data.asr import ASRBatch
+from speech.data.augment import example_rng, spec_augment_masks
+from speech.models.aed import AED
+from speech.models.losses import AEDLoss, aed_loss
+from speech.training.config import AEDRecipe
+from speech.training.optim import make_optimizer
+
+
+def global_sum(value: Tensor, strategy) -> Tensor:
+    return strategy.reduce(value.detach().float(), reduce_op="sum")
+
+
+class AEDTask(L.LightningModule):
+    """Loss = ((1 - w) attention + w CTC) per target token, summed and divided once over all ranks."""
+
+    def __init__(self, model: AED, recipe: AEDRecipe, blank: int):
+        super().__init__()
+        self.model, self.recipe, self.blank = model, recipe, blank
+
+    def losses(self, batch: ASRBatch, augment: bool) -> AEDLoss:
+        features, lengths = self.model.frontend(batch.waveforms, batch.waveform_lengths)
+        if augment:
+            a = self.recipe.data.augment
+            rngs = [example_rng(self.recipe.train.seed, batch.epoch, f"{i}/spec") for i in batch.ids]
+            freq, time = (a.freq_masks, a.freq_width), (a.time_masks, a.time_width)
+            masks = spec_augment_masks(rngs, lengths.tolist(), features.size(2), freq, time).to(features.device)
+            features = features[:, : masks.size(1)] * masks
+        smoothing = self.recipe.train.label_smoothing if augment else 0.0
+        return aed_loss(
+            self.model,
+            features,
+            lengths,
+            batch.tokens,
+            batch.token_lengths,
+            batch.prompt_lengths,
+            smoothing,
+            self.blank,
+        )
+
+    def training_step(self, batch: ASRBatch, _: int) -> dict[str, Tensor]:
+        parts = self.losses(batch, augment=True)
+        w = self.recipe.train.ctc_weight if parts.ctc is not None else 0.0
+        ctc = parts.ctc.total if parts.ctc is not None else parts.attention.total.new_zeros(())
+        weight = global_sum(parts.attention.weight, self.trainer.strategy)
+        loss = ((1 - w) * parts.attention.total + w * ctc) * self.trainer.world_size / weight
+        n = parts.attention.weight
+        return {"loss": loss, "attention": (parts.attention.total / n).detach(), "ctc": (ctc / n).detach()}
+
+    def on_validation_epoch_start(self) -> None:
+        self.sums = torch.zeros(4, dtype=torch.float64)
+
+    def validation_step(self, batch: ASRBatch, _: int) -> None:
+        parts = self.losses(batch, augment=False)
+        ctc = parts.ctc.total if parts.ctc is not None else torch.zeros(())
+        values = [parts.attention.total, ctc, parts.correct, parts.attention.weight]
+        self.sums += torch.stack([v.detach().double().cpu() for v in values])
+
+    def on_validation_epoch_end(self) -> None:
+        attention, ctc, correct, weight = global_sum(self.sums.to(self.device), self.trainer.strategy).tolist()
+        self.log("dev_attention", attention / weight)
+        self.log("dev_ctc", ctc / weight)
+        self.log("dev_error", 1 - correct / weight)
+
+    def transfer_batch_to_device(self, batch: ASRBatch, device: torch.device, dataloader_idx: int) -> ASRBatch:
+        return batch.to(device)
+
+    def configure_optimizers(self):
+        optimizer, schedule = make_optimizer(self.model, self.recipe.optim, self.recipe.train.max_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,33 @@
+"""The mean of the last checkpoints is the model that is kept."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from speech.errors import SpeechError
+from speech.folder import GenerationConfig, save_model
+from speech.models.aed import AED
+from speech.training.checkpoint import fault
+from speech.training.config import AEDRecipe
+
+
+def average_states(files: list[Path]) -> dict[str, torch.Tensor]:
+    """Mean in float64 of the floating tensors; whole-number tensors are the last one's."""
+    states = [load_file(file) for file in files]
+    return {
+        name: torch.stack([s[name].double() for s in states]).mean(0).to(last.dtype) if last.is_floating_point() else last
+        for name, last in states[-1].items()
+    }
+
+
+def write_average(root: Path, count: int, model: AED, recipe: AEDRecipe, folder: Path) -> None:
+    """Average the newest `count` whole checkpoints under `root` into a model folder."""
+    whole = [path for path in sorted(root.glob("step-*[0-9]")) if fault(path) is None][-count:]
+    if not whole:
+        raise SpeechError(f"no whole checkpoint in {root}")
+    state = average_states([path / "model.safetensors" for path in whole])
+    model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in state.items()})
+    steps = ", ".join(str(int(path.name.removeprefix("step-"))) for path in whole)
+    generation = GenerationConfig(language=recipe.data.language, punctuation=recipe.data.punctuation)
+    save_model(folder, model.eval(), recipe.data.tokenizer, generation, f"Mean of the checkpoints of steps {steps}.")
