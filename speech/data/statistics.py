@@ -8,7 +8,7 @@ from speech.data.manifests import load_audio
 from speech.nn.frontend import Frontend
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def feature_statistics(frontend: Frontend, cuts: CutSet, max_cuts: int = 500) -> tuple[Tensor, Tensor]:
     """Mean and inverse standard deviation [F] per bin over evenly spaced cuts: the same answer for the same manifest."""
     every = max(1, len(cuts) // max_cuts)
