@@ -97,7 +97,7 @@ def load_folder(folder: str | Path) -> Loaded:
         raise SpeechError(f"model folder {folder}: config.json has no vocab_size")
     tokenizer = Tokenizer.load(folder / "tokenizer.model")
     if tokenizer.size != vocab_size:
-        raise SpeechError(f"model folder {folder}: tokenizer has {tokenizer.size} pieces, config.json says {vocab_size}")
+        raise SpeechError(f"model folder {folder}: tokenizer has {tokenizer.size} pieces, config.json {vocab_size}")
     try:
         generation = GenerationConfig(**_read_json(folder, "generation_config.json"))
     except TypeError as error:

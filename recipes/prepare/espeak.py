@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
 
 from recipes.prepare.fsdd import WORDS, write_manifest
+from speech.audio.resample import resample
 from speech.errors import SpeechError
 
 SAMPLE_RATE = 8000
@@ -98,5 +98,5 @@ def synthesize_digits(folder: Path) -> Path:
 def _trimmed_8k(speech: np.ndarray, sample_rate: int) -> np.ndarray:
     loudness = np.abs(speech)
     heard = np.flatnonzero(loudness > AUDIBLE * loudness.max())
-    speech = soxr.resample(speech[heard[0] : heard[-1] + 1], sample_rate, SAMPLE_RATE)
+    speech = resample(speech[heard[0] : heard[-1] + 1], sample_rate, SAMPLE_RATE)
     return speech * (PEAK / np.abs(speech).max())

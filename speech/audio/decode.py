@@ -1,4 +1,4 @@
-"""Every sound enters here: file or bytes to mono float32, hostile input safe (no path or command in a file is obeyed)."""
+"""Every sound enters here: file or bytes to mono float32. No path or command inside a file is obeyed."""
 
 import io
 from collections.abc import Iterator

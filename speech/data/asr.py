@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from speech.data.augment import change_speed, example_rng, mix_noise
 from speech.data.manifests import load_audio
-from speech.data.sampler import plan_epoch
+from speech.data.sampler import plan_epoch, shortest_first
 from speech.errors import DataError
 from speech.text.prompt import Prompt
 from speech.text.tokenizer import Tokenizer
@@ -102,7 +102,8 @@ class ASRStream:
         world = torch.distributed.get_world_size() if distributed else 1
         c = self.config
         train = self.total is not None
-        return plan_epoch(self.data.cuts, c.batch_seconds, c.buckets, self.seed, epoch, train, rank, world)
+        plan = plan_epoch(self.data.cuts, c.batch_seconds, c.buckets, self.seed, epoch, train, rank, world)
+        return shortest_first(plan, c.short_first) if train and epoch == 0 else plan
 
     def __iter__(self) -> Iterator[ASRBatch]:
         epoch, index = self.start

@@ -1,142 +1,187 @@
-"""The only door for Lhotse manifests: nothing in them may run a command, open a URL or unpickle."""
+"""The only door for lhotse manifests, and the one loader of a cut's audio.
 
+A manifest is data from others: lhotse would run a `command` source or open a URL. Each line is checked as plain JSON
+before lhotse sees it.
+"""
+
+import base64
+import binascii
 import gzip
 import json
+import math
 import os
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lhotse import CutSet
-from lhotse.cut import Cut, MixedCut, MonoCut, PaddingCut
+from lhotse import CutSet, MonoCut
+from lhotse.cut import Cut, MixedCut, PaddingCut
+from lhotse.serialization import deserialize_item
 
 from speech.audio.decode import decode
 from speech.errors import DataError
 
-SAFE_SOURCES = {"file", "memory", "shar", "shar_ptr"}
-MAX_MISSING_SECONDS = 0.1
+SUFFIXES = (".jsonl", ".jsonl.gz")
+CUT_TYPES = ("MonoCut", "MixedCut")
+MAX_MISSING_SECONDS = 0.1  # rounding and codec delay; more is another file than the manifest says
 
-
-def read_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
-    """(line number, parsed JSON) of a .jsonl or .jsonl.gz file; a broken line comes as a DataError value."""
-    text = str(path)
-    if text.startswith("pipe:") or re.match(r"[a-z0-9+]+://", text):
-        raise DataError(f"manifest {text}: only local files are opened, no pipes or URLs")
-    if not text.endswith((".jsonl", ".jsonl.gz")):
-        raise DataError(f"manifest {text}: the name must end in .jsonl or .jsonl.gz")
-    opener = gzip.open if text.endswith(".gz") else open
-    try:
-        with opener(text, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    yield number, json.loads(line)
-                except ValueError as error:
-                    yield number, DataError(f"manifest {text} line {number}: broken JSON ({error})")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"manifest {text}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def danger(item: Any, allow_commands: bool = False, allow_urls: bool = False) -> str | None:
-    """What in a parsed item would leave the local files, None if nothing; looks into every nested value."""
-    if isinstance(item, list):
-        return next((why for part in item if (why := danger(part, allow_commands, allow_urls))), None)
-    if not isinstance(item, dict):
-        return None
-    kind = item.get("type")
-    if "source" in item and isinstance(kind, str):
-        allowed = SAFE_SOURCES | ({"command"} if allow_commands else set()) | ({"url"} if allow_urls else set())
-        if kind not in allowed:
-            return f"source of type {kind!r} is refused"
-        text = str(item["source"])
-        if kind == "file" and (text.startswith("pipe:") or re.match(r"[a-z0-9+]+://", text)):
-            return "a file source names a pipe or URL"
-    if "storage_type" in item:
-        return f"stored arrays ({item['storage_type']}) are refused: only audio is read"
-    return next((why for part in item.values() if (why := danger(part, allow_commands, allow_urls))), None)
-
-
-def _absolute(item: Any, folder: Path) -> None:
-    if isinstance(item, list):
-        for part in item:
-            _absolute(part, folder)
-    elif isinstance(item, dict):
-        if item.get("type") == "file" and isinstance(item.get("source"), str):
-            item["source"] = str(folder / item["source"])
-        for part in item.values():
-            _absolute(part, folder)
+_REMOTE = re.compile(r"\s*(pipe:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 
 
 def open_manifest(path: str | Path, allow_commands: bool = False, allow_urls: bool = False) -> CutSet:
-    """Cuts of a manifest, eager. Relative audio paths are relative to the manifest's folder."""
-    items, folder = [], Path(path).parent.absolute()
-    for number, item in read_lines(path):
-        if isinstance(item, DataError):
-            raise item
-        why = danger(item, allow_commands, allow_urls)
-        if why is not None:
-            raise DataError(f"manifest {path} line {number}: {why}")
-        if not isinstance(item, dict) or "id" not in item:
-            raise DataError(f"manifest {path} line {number}: not a cut with an id")
-        _absolute(item, folder)
-        items.append((number, item))
-    if not items:
-        raise DataError(f"manifest {path}: has no cuts")
-    return CutSet.from_cuts(_build(path, number, item) for number, item in items)
+    """Cuts of a .jsonl or .jsonl.gz; relative audio paths count from the manifest's folder.
+
+    DataError names the line of broken JSON, a duplicate id, stored features, and of `command` and `url` sources unless
+    allowed. Allowed ones are for lhotse's own tools: `load_audio` reads files and memory only.
+    """
+    cuts: list[Cut] = []
+    lines: dict[str, int] = {}
+    for number, line in read_lines(path):
+        try:
+            cut = parse_cut(line, Path(path).parent, allow_commands, allow_urls)
+            if cut.id in lines:
+                raise DataError(f"the id '{cut.id}' stands on line {lines[cut.id]} too")
+        except DataError as error:
+            raise DataError(f"{path}, line {number}: {error}") from None
+        lines[cut.id] = number
+        cuts.append(cut)
+    if not cuts:
+        raise DataError(f"{path}: no cuts in the manifest")
+    return CutSet.from_cuts(cuts)
 
 
-def _build(path: str | Path, number: int, item: dict) -> Cut:
+def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """(line number, line) of a local manifest, empty lines left out. DataError for a file that cannot be read."""
+    _check_name(path)
+    opener = gzip.open if str(path).endswith(".gz") else open
     try:
-        return CutSet.from_dicts([item])[0]
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
-        raise DataError(f"manifest {path} line {number}: not a cut: {error!r}") from None
+        with opener(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, line
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: broken gzip file ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def save_manifest(cuts: CutSet, path: str | Path) -> None:
-    """Write .jsonl.gz or .jsonl aside, then rename. The same cuts give the same bytes."""
+def parse_cut(line: bytes, folder: Path, allow_commands: bool = False, allow_urls: bool = False) -> Cut:
+    """One line -> a cut. DataError without file and line, which the caller knows."""
+    try:
+        item = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON ({error})") from None
+    if not isinstance(item, dict) or item.get("type") not in CUT_TYPES:
+        kind = item.get("type") if isinstance(item, dict) else type(item).__name__
+        raise DataError(f"{kind} is not a cut: an item needs the type {' or '.join(CUT_TYPES)}")
+    if not isinstance(item.get("id"), str) or not item["id"]:
+        raise DataError("the cut has no id")
+    refused = {"command": not allow_commands, "url": not allow_urls}
+    stack: list[Any] = [item]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            if "storage_type" in node:
+                raise DataError(
+                    f"stored features ({node['storage_type']}) are refused: a manifest points at audio only"
+                )
+            if "type" in node and "source" in node:
+                _check_source(node, folder, refused)
+        if isinstance(node, dict | list):
+            stack.extend(node.values() if isinstance(node, dict) else node)
+    try:
+        cut = deserialize_item(item)
+        if not 0 < cut.duration < math.inf or cut.sampling_rate <= 0:
+            raise ValueError(f"duration {cut.duration} s at {cut.sampling_rate} Hz")
+        return cut
+    except Exception as error:  # whatever lhotse's constructors stumble over is a fault of the line
+        raise DataError(f"not a lhotse cut ({type(error).__name__}: {error})") from None
+
+
+def _check_source(node: dict[str, Any], folder: Path, refused: dict[str, bool]) -> None:
+    """Refuse what is not plain audio; make a relative path absolute and base64 bytes again, in place."""
+    kind, source = node["type"], node["source"]
+    if kind not in ("file", "memory", "shar") and refused.get(str(kind), True):
+        raise DataError(f"audio source of type '{kind}' is refused; only file, memory and shar are read")
+    if not isinstance(source, str):
+        raise DataError(f"audio source {source!r} is not a text")
+    if kind == "file":
+        if _REMOTE.match(source):
+            raise DataError(f"audio source '{source}' is refused: it is not a local file")
+        node["source"] = str(folder / source)
+    if kind == "memory":
+        try:
+            node["source"] = base64.b64decode(source, validate=True)
+        except (binascii.Error, ValueError):
+            raise DataError("audio source of type 'memory' is not base64") from None
+
+
+def save_manifest(cuts: Iterable[Cut], path: str | Path) -> None:
+    """Write .jsonl or .jsonl.gz whole or not at all; bytes in memory are written as base64."""
+    _check_name(path)
     path = Path(path)
-    aside = path.with_name(path.name + ".tmp")
-    lines = (json.dumps(cut.to_dict(), ensure_ascii=False) + "\n" for cut in cuts)
-    with aside.open("wb") as raw:
-        if path.suffix == ".gz":
-            with gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as file:
-                file.writelines(line.encode() for line in lines)
-        else:
-            raw.writelines(line.encode() for line in lines)
-    os.replace(aside, path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = b"".join(json.dumps(_plain(c.to_dict()), ensure_ascii=False).encode() + b"\n" for c in cuts)
+        temporary.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def _mono(cut: MonoCut, sample_rate: int) -> np.ndarray:
-    sources = cut.recording.sources if cut.recording is not None else []
-    if len(sources) != 1:
-        raise DataError(f"cut {cut.id}: needs one audio source, has {len(sources)}")
-    return decode(sources[0].source, sample_rate, start=cut.start, duration=cut.duration)
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_plain(value) for value in node]
+    return base64.b64encode(node).decode() if isinstance(node, bytes) else node
+
+
+def _check_name(path: str | Path) -> None:
+    if _REMOTE.match(str(path)):
+        raise DataError(f"manifest '{path}' is refused: it is not a local file")
+    if not str(path).endswith(SUFFIXES):
+        raise DataError(f"manifest '{path}' does not end in {' or '.join(SUFFIXES)}")
 
 
 def load_audio(cut: Cut, sample_rate: int) -> np.ndarray:
-    """[samples] float32 mono, round(duration x sample_rate) long; tracks of a mixed cut are added at their offsets."""
-    length = round(cut.duration * sample_rate)
+    """[samples] float32 mono, samples = round(cut.duration * sample_rate); tracks of a mixture are summed.
+
+    DataError for a source that is neither file nor memory, for transforms, for a mixture at an SNR, and when more than
+    0.1 s is missing. Several channels of a file are averaged.
+    """
+    n = round(cut.duration * sample_rate)
     if isinstance(cut, PaddingCut):
-        return np.zeros(length, np.float32)
-    if isinstance(cut, MonoCut):
-        return _fit(cut.id, _mono(cut, sample_rate), length, sample_rate)
-    if not isinstance(cut, MixedCut):
-        raise DataError(f"cut {cut.id}: {type(cut).__name__} is not supported")
-    out = np.zeros(length, np.float32)
+        return np.zeros(n, dtype=np.float32)
+    if isinstance(cut, MixedCut):
+        return _mix(cut, n, sample_rate)
+    if not isinstance(cut, MonoCut) or cut.recording is None:
+        raise DataError(f"cut {cut.id}: a {type(cut).__name__} without one mono recording cannot be read")
+    sources = cut.recording.sources
+    if len(sources) != 1 or sources[0].type not in ("file", "memory"):
+        raise DataError(f"cut {cut.id}: needs one source of type file or memory, has {[s.type for s in sources]}")
+    if cut.recording.transforms:
+        raise DataError(f"cut {cut.id}: transforms of a recording are not applied here; save the changed audio instead")
+    source = sources[0].source
+    x = decode(Path(source) if isinstance(source, str) else source, sample_rate, start=cut.start, duration=cut.duration)
+    if n - len(x) > MAX_MISSING_SECONDS * sample_rate:
+        have, need = len(x) / sample_rate, n / sample_rate
+        raise DataError(f"cut {cut.id}: the audio has {have:.3f} s where the manifest says {need:.3f} s")
+    return np.pad(x[:n], (0, max(0, n - len(x))))
+
+
+def _mix(cut: MixedCut, n: int, sample_rate: int) -> np.ndarray:
+    if cut.transforms or any(track.snr is not None for track in cut.tracks):
+        raise DataError(f"cut {cut.id}: mixing at an SNR or with transforms is not done here; use data augmentation")
+    out = np.zeros(n, dtype=np.float32)
     for track in cut.tracks:
-        if track.snr is not None:
-            raise DataError(f"cut {cut.id}: a track with snr is not supported; mix noise by data.augment")
-        if isinstance(track.cut, PaddingCut):
-            continue
-        x, at = load_audio(track.cut, sample_rate), round(track.offset * sample_rate)
-        out[at : at + len(x)] += x[: max(0, length - at)]
+        start = round(track.offset * sample_rate)
+        x = load_audio(track.cut, sample_rate)[: n - start]
+        out[start : start + len(x)] += x
     return out
-
-
-def _fit(cut_id: str, x: np.ndarray, length: int, sample_rate: int) -> np.ndarray:
-    if length - len(x) > MAX_MISSING_SECONDS * sample_rate:
-        raise DataError(f"cut {cut_id}: {len(x)} samples at {sample_rate} Hz where the manifest says {length}")
-    return x[:length] if len(x) >= length else np.pad(x, (0, length - len(x)))

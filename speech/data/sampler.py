@@ -20,3 +20,10 @@ def plan_epoch(
     )
     sampler.set_epoch(epoch)
     return [list(batch) for batch in sampler]
+
+
+def shortest_first(plan: list[list[Cut]], count: int) -> list[list[Cut]]:
+    """Move the `count` batches of the shortest cuts to the front, in rising length; the others keep their order."""
+    rising = sorted(range(len(plan)), key=lambda i: (max(cut.duration for cut in plan[i]), i))[:count]
+    moved = set(rising)
+    return [plan[i] for i in rising] + [batch for i, batch in enumerate(plan) if i not in moved]

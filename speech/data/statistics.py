@@ -10,7 +10,7 @@ from speech.nn.frontend import Frontend
 
 @torch.no_grad()
 def feature_statistics(frontend: Frontend, cuts: CutSet, max_cuts: int = 500) -> tuple[Tensor, Tensor]:
-    """Mean and inverse standard deviation [F] per bin over evenly spaced cuts: the same answer for the same manifest."""
+    """Mean and inverse standard deviation [F] per bin, over evenly spaced cuts."""
     every = max(1, len(cuts) // max_cuts)
     total, squares, count = 0.0, 0.0, 0
     for i, cut in enumerate(cuts):

@@ -50,10 +50,12 @@ class AED(nn.Module):
 
 
 def init_weights(model: nn.Module) -> None:
-    """Every kind of parameter in one place: xavier for projections, torch's own for convolutions, small embeddings."""
+    """Every kind of parameter in one place.
+
+    Projections keep torch's uniform init, whose residual branches start smaller than their trunk; biases are zero.
+    """
     for module in model.modules():
         if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
@@ -65,5 +67,3 @@ def init_weights(model: nn.Module) -> None:
 
 def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
-
-

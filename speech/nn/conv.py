@@ -51,7 +51,7 @@ class Conv4(nn.Module):
 
 
 class Depthwise8(nn.Module):
-    """x8, depthwise-separable, masked before every layer so that padding changes nothing (FastConformer, 2305.05084)."""
+    """x8, depthwise-separable (arXiv 2305.05084), masked before every layer so that padding changes nothing."""
 
     factor = 8
 
@@ -81,5 +81,3 @@ class Depthwise8(nn.Module):
 def make_subsampling(config: EncoderConfig, n_mels: int) -> Conv4 | Depthwise8:
     kind = Conv4 if config.subsampling == "conv4" else Depthwise8
     return kind(n_mels, config.subsampling_channels, config.d_model)
-
-

@@ -1,9 +1,9 @@
-"""Prompt slots in front of the text, after Canary's format: what to do, in which languages, with punctuation or not."""
+"""The slots before the text that tell the decoder what to write (Canary's first prompt format)."""
 
 from dataclasses import dataclass
 
 from speech.errors import SpeechError
-from speech.text.tokenizer import Tokenizer
+from speech.text.tokenizer import BOS, Tokenizer
 
 TASKS = ("transcribe", "translate")
 
@@ -16,9 +16,17 @@ class Prompt:
     punctuation: bool = False
 
     def ids(self, tokenizer: Tokenizer) -> list[int]:
-        """`<|startoftranscript|>` source task target pnc."""
+        """Five ids: start, source language, task, target language, punctuation. SpeechError for an unknown value."""
         if self.task not in TASKS:
-            raise SpeechError(f"task {self.task!r} is unknown; there are {', '.join(TASKS)}")
-        pnc = "<|pnc|>" if self.punctuation else "<|nopnc|>"
-        slots = (f"<|{self.source_language}|>", f"<|{self.task}|>", f"<|{self.target_language}|>", pnc)
-        return [tokenizer.bos_id, *(tokenizer.special(slot) for slot in slots)]
+            raise SpeechError(f"task '{self.task}' is not one of {', '.join(TASKS)}")
+        for language in (self.source_language, self.target_language):
+            if language not in tokenizer.languages:
+                raise SpeechError(f"language '{language}' is not one of {', '.join(tokenizer.languages)}")
+        names = (
+            BOS,
+            f"<|{self.source_language}|>",
+            f"<|{self.task}|>",
+            f"<|{self.target_language}|>",
+            "<|pnc|>" if self.punctuation else "<|nopnc|>",
+        )
+        return [tokenizer.special(name) for name in names]

@@ -1,40 +1,47 @@
-"""SentencePiece tokenizer with the house's own layout of special ids."""
+"""Text to ids and back: SentencePiece with one layout of special symbols for every model."""
 
 import io
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import sentencepiece as spm
+import sentencepiece
 
 from speech.errors import DataError, SpeechError
 
 PAD, UNK, EOS, BOS = "<pad>", "<unk>", "<|endoftext|>", "<|startoftranscript|>"
 CONTROLS = ("<|nospeech|>", "<|transcribe|>", "<|translate|>", "<|pnc|>", "<|nopnc|>")
+BLANK_MARK = "\u2581"  # SentencePiece writes a blank so; in a text it would come back as a blank
 
 
 class Tokenizer:
-    """Text to ids and back. Id 0 is padding and CTC blank; control symbols can never come from text."""
+    """Ids: 0 pad and CTC blank, 1 unk, 2 end, 3 start, the task symbols, one `<|xx|>` per language, then pieces.
 
-    def __init__(self, processor: spm.SentencePieceProcessor):
-        self._spm = processor
-        self.size: int = processor.get_piece_size()
-        self.pieces: list[str] = [processor.id_to_piece(i) for i in range(self.size)]
-        self.specials = {p: i for i, p in enumerate(self.pieces) if i < 4 or processor.is_control(i)}
-        self.pad_id = self.blank_id = self.special(PAD)
-        self.unk_id, self.eos_id, self.bos_id = self.special(UNK), self.special(EOS), self.special(BOS)
+    No text can produce a special symbol. decode(encode(x)) == x for a text with single inner blanks.
+    """
+
+    def __init__(self, model: bytes):
+        self._sp = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.pieces: list[str] = [self._sp.id_to_piece(i) for i in range(self._sp.get_piece_size())]
+        layout = [PAD, UNK, EOS, BOS, *CONTROLS]
+        if self.pieces[: len(layout)] != layout:
+            raise SpeechError(
+                f"tokenizer begins with {self.pieces[:4]}, not with {layout[:4]}: it was not trained here"
+            )
+        self._specials = {p: i for i, p in enumerate(self.pieces) if self._sp.is_control(i) or self._sp.is_unknown(i)}
+        self.languages = [name[2:-2] for name in self._specials if name not in layout]
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
+        """SpeechError for a file that is missing, broken or of another layout."""
         try:
-            content = Path(path).read_bytes()
+            return cls(Path(path).read_bytes())
         except OSError as error:
-            raise SpeechError(f"tokenizer {path}: {error.strerror}") from None
-        try:
-            return cls(spm.SentencePieceProcessor(model_proto=content))
-        except (RuntimeError, ValueError, OSError) as error:
-            raise SpeechError(f"tokenizer {path}: not a SentencePiece model: {' '.join(str(error).split())}") from None
+            raise SpeechError(f"tokenizer {path}: cannot be read ({error.strerror})") from None
+        except SpeechError as error:
+            raise SpeechError(f"tokenizer {path}: {error}") from None
+        except (RuntimeError, ValueError):
+            raise SpeechError(f"tokenizer {path}: not a SentencePiece model; train or copy it again") from None
 
     @classmethod
     def train(
@@ -46,56 +53,98 @@ class Tokenizer:
         byte_fallback: bool = True,
         languages: Sequence[str] = ("en",),
     ) -> "Tokenizer":
-        """Train on normalised lines and write the model; fewer pieces come out where the text has no more."""
-        controls = [BOS, *CONTROLS, *(f"<|{language}|>" for language in languages)]
+        """Learn from normalised texts and write `path`; equal texts give equal bytes.
+
+        `vocab_size` is an upper limit that counts specials and the 256 byte pieces; see `size` for what came out.
+        """
+        if kind not in ("bpe", "char"):
+            raise SpeechError(f"tokenizer kind '{kind}' is not one of bpe, char")
+        lines = [line for text in texts if (line := " ".join(text.split()))]
+        if not lines:
+            raise DataError("no text to train a tokenizer on: every transcript is empty")
+        controls = [*CONTROLS, *(f"<|{language}|>" for language in dict.fromkeys(languages))]
+        characters = {character for line in lines for character in line if character != " "} | {BLANK_MARK}
+        needed = 4 + len(controls) + 256 * byte_fallback + len(characters)
+        if vocab_size < needed:
+            hint = " or set byte_fallback to false" if byte_fallback else ""
+            raise SpeechError(f"vocab_size {vocab_size} is below {needed}, what the characters need: raise it{hint}")
         model = io.BytesIO()
-        try:
-            spm.SentencePieceTrainer.train(
-                sentence_iterator=iter(texts),
-                model_writer=model,
-                model_type=kind,
-                vocab_size=vocab_size,
-                hard_vocab_limit=False,
-                byte_fallback=byte_fallback,
-                character_coverage=1.0,
-                pad_id=0,
-                unk_id=1,
-                eos_id=2,
-                bos_id=-1,
-                pad_piece=PAD,
-                unk_piece=UNK,
-                eos_piece=EOS,
-                control_symbols=controls,
-                normalization_rule_name="identity",
-                num_threads=1,
-                minloglevel=2,
-            )
-        except RuntimeError as error:
-            raise SpeechError(f"tokenizer of {vocab_size} pieces: {' '.join(str(error).split())}") from None
-        aside = Path(path).with_suffix(".tmp")
-        aside.write_bytes(model.getvalue())
-        os.replace(aside, path)
-        return cls.load(path)
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            model_type=kind,
+            vocab_size=vocab_size,
+            hard_vocab_limit=False,
+            byte_fallback=byte_fallback,
+            character_coverage=1.0,
+            normalization_rule_name="identity",  # speech.text.normalize is the one place that changes a text
+            max_sentence_length=max(len(line.encode()) for line in lines)
+            + 10,  # longer ones would be left out silently
+            num_threads=1,
+            minloglevel=3,
+            control_symbols=controls,
+            pad_id=0,
+            pad_piece=PAD,
+            unk_id=1,
+            unk_piece=UNK,
+            eos_id=2,
+            eos_piece=EOS,
+            bos_id=3,
+            bos_piece=BOS,
+        )
+        tokenizer = cls(model.getvalue())
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(model.getvalue())
+        return tokenizer
+
+    @property
+    def size(self) -> int:
+        return len(self.pieces)
+
+    @property
+    def pad_id(self) -> int:
+        return 0
+
+    @property
+    def blank_id(self) -> int:
+        return 0
+
+    @property
+    def unk_id(self) -> int:
+        return 1
+
+    @property
+    def eos_id(self) -> int:
+        return 2
+
+    @property
+    def bos_id(self) -> int:
+        return 3
 
     def special(self, name: str) -> int:
-        if name not in self.specials:
-            raise SpeechError(f"the tokenizer has no {name}; it has {' '.join(self.specials)}")
-        return self.specials[name]
+        """Id of a special symbol such as `<|pnc|>`."""
+        if name not in self._specials:
+            raise SpeechError(f"no special symbol '{name}' in the tokenizer, it has {' '.join(self._specials)}")
+        return self._specials[name]
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the text; characters outside the vocabulary are an error that names them, never `<unk>`."""
-        ids = self._spm.encode(text)
-        if self.unk_id in ids:
-            known = set("".join(self.pieces)) | {" "}
-            odd = sorted(set(text) - known)
-            raise DataError(f"characters outside the tokenizer: {' '.join(odd)} in {text[:60]!r}")
+        """DataError names the characters outside the vocabulary; `<unk>` is never returned."""
+        ids: list[int] = self._sp.encode(text)
+        if self.unk_id in ids or BLANK_MARK in text:
+            known = {c for piece in self.pieces if piece not in self._specials for c in piece} - {BLANK_MARK}
+            unknown = [c for c in dict.fromkeys(text) if c not in known and c != " "]
+            named = " ".join(f"'{c}' (U+{ord(c):04X})" for c in unknown)
+            raise DataError(
+                f"characters outside the vocabulary: {named}; normalise the text or train with byte_fallback"
+            )
         return ids
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of the ids; special tokens are left out."""
-        skip = set(self.specials.values())
-        return self._spm.decode([int(i) for i in ids if int(i) not in skip])
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of the ids; special symbols are left out."""
+        specials = self._specials.values()
+        return self._sp.decode([i for i in map(int, ids) if i not in specials])
 
     def save_tokens(self, path: str | Path) -> None:
-        """Write `token id` lines for runtimes that read a list."""
-        Path(path).write_text("".join(f"{piece} {i}\n" for i, piece in enumerate(self.pieces)), encoding="utf-8")
+        """Write one `token id` line per piece."""
+        Path(path).write_text("".join(f"{p} {i}\n" for i, p in enumerate(self.pieces)), encoding="utf-8")

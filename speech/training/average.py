@@ -16,18 +16,26 @@ def average_states(files: list[Path]) -> dict[str, torch.Tensor]:
     """Mean in float64 of the floating tensors; whole-number tensors are the last one's."""
     states = [load_file(file) for file in files]
     return {
-        name: torch.stack([s[name].double() for s in states]).mean(0).to(last.dtype) if last.is_floating_point() else last
+        name: torch.stack([s[name].double() for s in states]).mean(0).to(last.dtype)
+        if last.is_floating_point()
+        else last
         for name, last in states[-1].items()
     }
 
 
-def write_average(root: Path, count: int, model: AED, recipe: AEDRecipe, folder: Path) -> None:
-    """Average the newest `count` whole checkpoints under `root` into a model folder."""
+def average_checkpoints(root: Path, count: int, model: AED) -> str:
+    """Load the mean of the newest `count` whole checkpoints under `root` into the model; returns what was averaged."""
     whole = [path for path in sorted(root.glob("step-*[0-9]")) if fault(path) is None][-count:]
     if not whole:
         raise SpeechError(f"no whole checkpoint in {root}")
     state = average_states([path / "model.safetensors" for path in whole])
     model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in state.items()})
-    steps = ", ".join(str(int(path.name.removeprefix("step-"))) for path in whole)
+    model.eval()
+    return f"Mean of the checkpoints of steps {', '.join(str(int(path.name.removeprefix('step-'))) for path in whole)}."
+
+
+def write_average(root: Path, count: int, model: AED, recipe: AEDRecipe, folder: Path) -> None:
+    """Average the newest `count` whole checkpoints under `root` into a model folder."""
+    notes = average_checkpoints(root, count, model)
     generation = GenerationConfig(language=recipe.data.language, punctuation=recipe.data.punctuation)
-    save_model(folder, model.eval(), recipe.data.tokenizer, generation, f"Mean of the checkpoints of steps {steps}.")
+    save_model(folder, model, recipe.data.tokenizer, generation, notes)

@@ -33,6 +33,8 @@ class DataConfig:
     batch_seconds: float = 200.0
     """audio seconds per batch, padding included"""
     buckets: int = 10
+    short_first: int = 0
+    """batches at the start of training that hold the shortest cuts, shortest first"""
     max_seconds: float = 30.0
     """longer cuts are left out and counted"""
     workers: int = 0

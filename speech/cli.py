@@ -1,0 +1,151 @@
+"""The `speech` command. Sub-commands import their work only when they run, so that --help answers at once."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from speech import __version__
+from speech.errors import AudioError, SpeechError
+
+PASSED_ON = {
+    "train": ("recipes.train_aed", "train a recogniser from manifests and a YAML configuration"),
+    "evaluate": ("recipes.evaluate_asr", "error rates and speed on a manifest or folder"),
+}
+FORMATS = ("txt", "vtt", "srt", "tsv", "json")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="speech", description="Speech recognition and synthesis.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, text) in PASSED_ON.items():
+        commands.add_parser(name, help=text, add_help=False)
+    _add_transcribe(commands)
+    _add_average(commands)
+    _add_data(commands)
+    return parser
+
+
+def _add_transcribe(commands) -> None:
+    p = commands.add_parser("transcribe", help="write what is said in audio files", allow_abbrev=False)
+    p.add_argument("model", help="model folder")
+    p.add_argument("audio", nargs="+", help="audio files")
+    p.add_argument("--output_dir", "-o", default=".", help="folder of the result files (default: here)")
+    p.add_argument("--output_format", "-f", choices=(*FORMATS, "all"), default="all", help="default: all")
+    p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    p.add_argument("--task", choices=("transcribe", "translate"), default="transcribe")
+    p.add_argument("--language", help="language spoken (default: the model's)")
+    p.add_argument("--beam_size", type=int, help="1 is greedy (default: the model's)")
+    p.add_argument("--length_penalty", type=float, help="default: the model's")
+    p.add_argument("--batch_size", type=int, default=16)
+    p.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
+    p.add_argument("--quiet", action="store_true", help="do not print the texts")
+    p.set_defaults(run=transcribe)
+
+
+def _add_average(commands) -> None:
+    p = commands.add_parser("average", help="mean of the newest checkpoints as a model folder", allow_abbrev=False)
+    p.add_argument("model", help="model folder of the run: gives configuration and tokenizer")
+    p.add_argument("checkpoints", help="checkpoints folder of the run")
+    p.add_argument("--out", "-o", required=True, help="model folder to write")
+    p.add_argument("--count", "-n", type=int, default=5, help="newest checkpoints to average")
+    p.set_defaults(run=average)
+
+
+def _add_data(commands) -> None:
+    data = commands.add_parser("data", help="look after manifests", allow_abbrev=False)
+    verbs = data.add_subparsers(dest="verb", required=True, metavar="VERB")
+    p = verbs.add_parser("validate", help="list every fault of a manifest", allow_abbrev=False)
+    p.add_argument("manifest", help=".jsonl or .jsonl.gz")
+    p.add_argument("--tokenizer", help="tokenizer.model: also report characters outside it")
+    p.add_argument("--min_seconds", type=float, default=0.1)
+    p.add_argument("--max_seconds", type=float, default=60.0)
+    p.set_defaults(run=validate)
+
+
+def _plan_outputs(audio: Sequence[str], out: Path) -> list[Path]:
+    """`<out>/<stem>` for each file; equal stems are numbered, so that nothing is overwritten."""
+    used: dict[str, int] = {}
+    plan = []
+    for path in audio:
+        stem = Path(path).stem
+        used[stem] = used.get(stem, 0) + 1
+        plan.append(out / (stem if used[stem] == 1 else f"{stem}-{used[stem]}"))
+    return plan
+
+
+def transcribe(args: argparse.Namespace) -> int:
+    import torch
+
+    from speech.audio.decode import decode
+    from speech.recognizer import Recognizer
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    out = Path(args.output_dir)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpeechError(f"output folder {out}: {error.strerror}; give another --output_dir") from None
+    recognizer = Recognizer(args.model, args.device)
+    options = {k: getattr(args, k) for k in ("language", "task", "beam_size", "length_penalty", "batch_size")}
+    failed, formats = 0, FORMATS if args.output_format == "all" else (args.output_format,)
+    pairs = list(zip(args.audio, _plan_outputs(args.audio, out), strict=True))
+    for at in range(0, len(pairs), args.batch_size):
+        good = []
+        for path, target in pairs[at : at + args.batch_size]:
+            try:
+                good.append((path, target, decode(path, recognizer.sample_rate)))
+            except AudioError as error:
+                failed += 1
+                print(f"error: {error}", file=sys.stderr)
+        if not good:
+            continue
+        found = recognizer.transcribe([x for *_, x in good], sampling_rate=recognizer.sample_rate, **options)
+        assert isinstance(found, list)
+        for (path, target, _), transcript in zip(good, found, strict=True):
+            for name in formats:
+                transcript.save(target.with_name(f"{target.name}.{name}"), name)
+            if not args.quiet:
+                print(f"{path}: {transcript.text}" if len(pairs) > 1 else transcript.text)
+    return 1 if failed else 0
+
+
+def average(args: argparse.Namespace) -> int:
+    from speech.folder import load_folder, save_model
+    from speech.training.average import average_checkpoints
+
+    loaded = load_folder(args.model)
+    notes = average_checkpoints(Path(args.checkpoints), args.count, loaded.model)
+    save_model(args.out, loaded.model, Path(args.model) / "tokenizer.model", loaded.generation, notes)
+    print(f"{args.out}: {notes}")
+    return 0
+
+
+def validate(args: argparse.Namespace) -> int:
+    from speech.data.validate import validate as check
+    from speech.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
+    report = check(args.manifest, tokenizer, min_seconds=args.min_seconds, max_seconds=args.max_seconds)
+    for fault in report.faults:
+        print(f"line {fault.line}  {fault.cut_id}: {fault.what}")
+    print(f"{report.cuts} cuts, {report.hours:.2f} h, {len(report.faults)} faults")
+    return 1 if report.faults else 0
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if argv and argv[0] in PASSED_ON:
+            importlib.import_module(PASSED_ON[argv[0]][0]).main(argv[1:])
+            code = 0
+        else:
+            args = make_parser().parse_args(argv)
+            code = args.run(args)
+    except SpeechError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    sys.exit(code)

@@ -1,0 +1,43 @@
+"""Rules of a search: each edits the scores in place before the best continuations are taken."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from speech.search.beam import NEVER, Rule
+
+
+def suppress(tokens: Sequence[int]) -> Rule:
+    """These tokens never come."""
+    forbidden = np.array(sorted(tokens))
+
+    def rule(history: list[list[int]], log_probs: np.ndarray, ids: np.ndarray) -> None:
+        log_probs[np.isin(ids, forbidden)] = NEVER
+
+    return rule
+
+
+def min_tokens(count: int, eos: int) -> Rule:
+    """No eos before `count` tokens."""
+
+    def rule(history: list[list[int]], log_probs: np.ndarray, ids: np.ndarray) -> None:
+        short = np.array([len(tokens) < count for tokens in history])
+        log_probs[short[:, None] & (ids == eos)] = NEVER
+
+    return rule
+
+
+def max_repeats(limit: int, longest: int = 4) -> Rule:
+    """A block of up to `longest` tokens stands at most `limit` times in a row: no token ends one more."""
+
+    def rule(history: list[list[int]], log_probs: np.ndarray, ids: np.ndarray) -> None:
+        for row, tokens in enumerate(history):
+            for n in range(1, longest + 1):
+                need = n * (limit + 1) - 1
+                if len(tokens) < need:
+                    break
+                tail = tokens[-need:]
+                if tail[:-n] == tail[n:]:  # periodic with n, one token short of a block too many
+                    log_probs[row, ids[row] == tail[-n]] = NEVER
+
+    return rule

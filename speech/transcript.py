@@ -1,0 +1,82 @@
+"""What a recogniser answers: finished values with whisper's keys, and their file formats."""
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from speech.errors import SpeechError
+from speech.subtitles import Cue, to_srt, to_tsv, to_txt, to_vtt
+
+
+@dataclass(frozen=True)
+class Word:
+    word: str
+    start: float
+    end: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Times in seconds; seek is the start of the decoded window in frames of 10 ms."""
+
+    id: int
+    start: float
+    end: float
+    text: str
+    tokens: list[int]
+    avg_logprob: float
+    compression_ratio: float
+    seek: int = 0
+    temperature: float = 0.0
+    no_speech_prob: float = 0.0
+    words: list[Word] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Transcript:
+    text: str
+    segments: list[Segment]
+    language: str
+    duration: float
+
+    @property
+    def words(self) -> list[Word]:
+        return [word for segment in self.segments for word in segment.words]
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    def render(self, format: str) -> str:
+        if format not in WRITERS:
+            raise SpeechError(f"output format {format!r} is unknown; there are {', '.join(WRITERS)}")
+        return WRITERS[format](self)
+
+    def save(self, path: str | Path, format: str) -> None:
+        """Write aside, then rename."""
+        text, path = self.render(format), Path(path)
+        aside = path.with_name(path.name + ".tmp")
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+
+
+def compression_ratio(text: str) -> float:
+    """Bytes per zlib byte: above 2.4 whisper calls a text a loop."""
+    raw = text.encode("utf-8")
+    return len(raw) / len(zlib.compress(raw)) if raw else 0.0
+
+
+def _cues(write: Callable[[Sequence[Cue]], str]) -> Callable[[Transcript], str]:
+    return lambda transcript: write([Cue(s.start, s.end, s.text) for s in transcript.segments])
+
+
+WRITERS: dict[str, Callable[[Transcript], str]] = {
+    "txt": _cues(to_txt),
+    "vtt": _cues(to_vtt),
+    "srt": _cues(to_srt),
+    "tsv": _cues(to_tsv),
+    "json": lambda transcript: json.dumps(transcript.to_dict(), ensure_ascii=False) + "\n",
+}
