@@ -59,8 +59,8 @@ class Recognizer:
         room = self.model.config.decoder.max_tokens - len(prompt) - 1
         caps = np.ceil(seconds * self.generation.max_tokens_per_second) + self.generation.extra_tokens
         caps = np.minimum(caps, room)
-        specials = set(self.tokenizer.specials.values()) - {self.tokenizer.eos_id}
-        rules = [suppress(sorted(specials)), max_repeats(MAX_REPEATS)]
+        never = [i for i in self.tokenizer.special_ids if i != self.tokenizer.eos_id]
+        rules = [suppress(never), max_repeats(MAX_REPEATS)]
         return beam_search(step, scores, state, options, caps.astype(int), rules)
 
     def options(self, beam_size: int | None = None, length_penalty: float | None = None) -> BeamOptions:

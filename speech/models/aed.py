@@ -8,6 +8,7 @@ from speech.models.conformer import Conformer
 from speech.models.decoder import Decoder
 from speech.nn.attention import KV, RelativeAttention
 from speech.nn.config import AEDConfig
+from speech.nn.conv import Conv4, Depthwise8
 from speech.nn.frontend import Frontend
 from speech.nn.masks import length_mask
 
@@ -52,12 +53,17 @@ class AED(nn.Module):
 def init_weights(model: nn.Module) -> None:
     """Every kind of parameter in one place.
 
-    Projections keep torch's uniform init, whose residual branches start smaller than their trunk; biases are zero.
+    Projections keep torch's uniform init, so that residual branches start smaller than their trunk; biases are zero.
+    The subsampling keeps the variance of its input: the trunk must carry the signal, or the first blocks drown it.
     """
     for module in model.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+        elif isinstance(module, Conv4 | Depthwise8):
+            nn.init.normal_(module.out.weight, std=module.out.in_features**-0.5)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)
         elif isinstance(module, RelativeAttention):

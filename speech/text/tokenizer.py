@@ -128,6 +128,11 @@ class Tokenizer:
             raise SpeechError(f"no special symbol '{name}' in the tokenizer, it has {' '.join(self._specials)}")
         return self._specials[name]
 
+    @property
+    def special_ids(self) -> list[int]:
+        """Ids that are no text: pad, unk, end, start, tasks, languages."""
+        return sorted(self._specials.values())
+
     def encode(self, text: str) -> list[int]:
         """DataError names the characters outside the vocabulary; `<unk>` is never returned."""
         ids: list[int] = self._sp.encode(text)
