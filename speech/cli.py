@@ -63,6 +63,10 @@ def _add_data(commands) -> None:
     p.add_argument("--min_seconds", type=float, default=0.1)
     p.add_argument("--max_seconds", type=float, default=60.0)
     p.set_defaults(run=validate)
+    p = verbs.add_parser("files", help="print the audio files of a manifest", allow_abbrev=False)
+    p.add_argument("manifest", help=".jsonl or .jsonl.gz")
+    p.add_argument("--count", type=int, help="so many, evenly spaced (default: all)")
+    p.set_defaults(run=files)
 
 
 def _plan_outputs(audio: Sequence[str], out: Path) -> list[Path]:
@@ -134,6 +138,17 @@ def validate(args: argparse.Namespace) -> int:
         print(f"line {fault.line}  {fault.cut_id}: {fault.what}")
     print(f"{report.cuts} cuts, {report.hours:.2f} h, {len(report.faults)} faults")
     return 1 if report.faults else 0
+
+
+def files(args: argparse.Namespace) -> int:
+    from speech.data.manifests import open_manifest, sources
+
+    found = list(dict.fromkeys(s for cut in open_manifest(args.manifest) for s in sources(cut) if isinstance(s, str)))
+    count = len(found) if args.count is None else args.count
+    if not 0 < count <= len(found):
+        raise SpeechError(f"--count {count}: {args.manifest} has {len(found)} audio files")
+    print(*(found[(2 * i + 1) * len(found) // (2 * count)] for i in range(count)), sep="\n")
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> None:

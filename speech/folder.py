@@ -10,26 +10,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from speech.errors import SpeechError
+from speech.generation import GenerationConfig
 from speech.models.aed import AED, count_parameters
 from speech.nn.config import AEDConfig
 from speech.text.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1
-
-
-@dataclass
-class GenerationConfig:
-    """Decoding defaults that travel with a model."""
-
-    beam_size: int = 1
-    length_penalty: float = 0.6
-    max_tokens_per_second: float = 12.0
-    """cap of the text length by the audio"""
-    extra_tokens: int = 8
-    pad_seconds: float = 0.0
-    """silence put at both ends before recognition"""
-    language: str = "en"
-    punctuation: bool = False
 
 
 def _card(config: AEDConfig, n_parameters: int, notes: str) -> str:

@@ -22,7 +22,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class ErrorRates:
-    """Edits summed over utterances. Empty references are counted apart: what was said there is only insertions."""
+    """Edits summed over the utterances that have a reference; the others are only counted."""
 
     unit: str
     substitutions: int
@@ -39,7 +39,7 @@ class ErrorRates:
 
     @property
     def rate(self) -> float:
-        """Errors / reference tokens, over the utterances that have a reference."""
+        """Errors / reference tokens."""
         return self.errors / max(1, self.tokens)
 
     @property
@@ -55,20 +55,16 @@ def error_rates(ids: Sequence[str], references: Sequence[str], hypotheses: Seque
     sums, tokens, wrong, empty = [0, 0, 0], 0, 0, 0
     scored = []
     for name, reference, hypothesis in zip(ids, references, hypotheses, strict=True):
+        pair = [reference, hypothesis]
         if unit == "char":
-            reference_text, hypothesis_text = (
-                " ".join("".join(reference.split())),
-                " ".join("".join(hypothesis.split())),
-            )
-        else:
-            reference_text, hypothesis_text = reference, hypothesis
-        if not reference_text.split():
+            pair = [" ".join("".join(text.split())) for text in pair]
+        if not pair[0].split():
             empty += 1
             continue
-        out = jiwer.process_words(reference_text, hypothesis_text)
+        out = jiwer.process_words(*pair)
         edits = [out.substitutions, out.deletions, out.insertions]
         sums = [a + b for a, b in zip(sums, edits, strict=True)]
-        count = len(reference_text.split())
+        count = len(pair[0].split())
         tokens, wrong = tokens + count, wrong + (sum(edits) > 0)
         scored.append(Scored(name, reference, hypothesis, sum(edits), count))
     return ErrorRates(unit, *sums, tokens, wrong, empty, scored)

@@ -176,6 +176,13 @@ def load_audio(cut: Cut, sample_rate: int) -> np.ndarray:
     return np.pad(x[:n], (0, max(0, n - len(x))))
 
 
+def sources(cut: Cut) -> Iterator[str | bytes]:
+    """Audio files, or bytes in memory, that a cut reads, silence left out."""
+    for part in [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]:
+        if isinstance(part, MonoCut) and part.recording is not None:
+            yield from (source.source for source in part.recording.sources)
+
+
 def _mix(cut: MixedCut, n: int, sample_rate: int) -> np.ndarray:
     if cut.transforms or any(track.snr is not None for track in cut.tracks):
         raise DataError(f"cut {cut.id}: mixing at an SNR or with transforms is not done here; use data augmentation")

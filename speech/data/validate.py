@@ -1,16 +1,20 @@
 """Every fault of a manifest, with its line number: one bad item never hides the next."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-from lhotse.cut import Cut
+from lhotse.cut import Cut, MixedCut, MonoCut
 from tqdm import tqdm
 
-from speech.data.manifests import load_audio, parse_cut, read_lines
+from speech.audio.decode import AudioInfo, Source, probe
+from speech.data.manifests import MAX_MISSING_SECONDS, load_audio, parse_cut, read_lines
 from speech.errors import DataError, SpeechError
 from speech.text.tokenizer import Tokenizer
+
+Measure = Callable[[Source], AudioInfo]
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,29 @@ def _text_faults(cut: Cut, tokenizer: Tokenizer | None) -> Iterator[str]:
             yield str(error)
 
 
-def _cut_faults(cut: Cut, tokenizer: Tokenizer | None, low: float, high: float) -> Iterator[str]:
+def _cut_faults(cut: Cut, tokenizer: Tokenizer | None, low: float, high: float, measure: Measure) -> Iterator[str]:
     if not low <= cut.duration <= high:
         yield f"{cut.duration:.2f} s long, outside min_seconds {low:g} ... max_seconds {high:g}"
     yield from _text_faults(cut, tokenizer)
     try:
         load_audio(cut, cut.sampling_rate)
+        yield from _recording_faults(cut, measure)
     except SpeechError as error:
         yield str(error)
+
+
+def _recording_faults(cut: Cut, measure: Measure) -> Iterator[str]:
+    """What the audio of a cut is, against what the manifest says of it."""
+    for part in [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]:
+        if not isinstance(part, MonoCut) or part.recording is None:
+            continue
+        recording, source = part.recording, part.recording.sources[0].source
+        info = measure(source)
+        seconds = info.num_samples / info.sample_rate
+        if info.sample_rate != recording.sampling_rate:
+            yield f"{recording.id}: {info.sample_rate} Hz where the manifest says {recording.sampling_rate} Hz"
+        elif abs(seconds - recording.duration) > MAX_MISSING_SECONDS:
+            yield f"{recording.id}: {seconds:.3f} s long where the manifest says {recording.duration:.3f} s"
 
 
 def validate(
@@ -56,6 +75,7 @@ def validate(
 ) -> Report:
     """Read every item and its audio; a bar on stderr when that is a terminal."""
     report, first = Report(), {}
+    measure = cache(probe)  # a recording stands in many mixed cuts
     for line, text in tqdm(read_lines(path), unit="cut", disable=not sys.stderr.isatty()):
         try:
             cut = parse_cut(text, Path(path).parent)
@@ -68,5 +88,7 @@ def validate(
             report.faults.append(Fault(line, cut.id, f"the id stands on line {first[cut.id]} too"))
             continue
         first[cut.id] = line
-        report.faults += [Fault(line, cut.id, what) for what in _cut_faults(cut, tokenizer, min_seconds, max_seconds)]
+        report.faults += [
+            Fault(line, cut.id, what) for what in _cut_faults(cut, tokenizer, min_seconds, max_seconds, measure)
+        ]
     return report

@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import load_file
 
 from speech.errors import SpeechError
-from speech.folder import GenerationConfig, save_model
+from speech.folder import save_model
+from speech.generation import GenerationConfig
 from speech.models.aed import AED
 from speech.training.checkpoint import fault
 from speech.training.config import AEDRecipe
@@ -37,5 +38,7 @@ def average_checkpoints(root: Path, count: int, model: AED) -> str:
 def write_average(root: Path, count: int, model: AED, recipe: AEDRecipe, folder: Path) -> None:
     """Average the newest `count` whole checkpoints under `root` into a model folder."""
     notes = average_checkpoints(root, count, model)
-    generation = GenerationConfig(language=recipe.data.language, punctuation=recipe.data.punctuation)
+    generation = GenerationConfig(
+        **vars(recipe.generation), language=recipe.data.language, punctuation=recipe.data.punctuation
+    )
     save_model(folder, model, recipe.data.tokenizer, generation, notes)

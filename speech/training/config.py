@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from speech.generation import SearchDefaults
 from speech.nn.config import AEDConfig
 
 
@@ -80,3 +81,5 @@ class AEDRecipe:
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    generation: SearchDefaults = field(default_factory=SearchDefaults)
+    """kept in the model folder"""
