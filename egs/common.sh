@@ -1,4 +1,4 @@
-# Shared by every run.sh and by tests/run.sh: source it, then call `setup` and `options "$@"`.
+# Shared by every run.sh and by tests/run.sh: source it, then call `setup` and `options NAMES "$@"`.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 stage=0
@@ -41,22 +41,22 @@ setup() {
     fi
 }
 
-# --stage N --stop_stage N set the variables; everything else is left in the array `rest`.
+# options "NAMES" "$@": `--NAME VALUE` sets the variable NAME; everything else is left in the array `rest`.
 options() {
+    local names=" stage stop_stage $1 "
+    shift
     rest=()
     while [ $# -gt 0 ]; do
-        case "$1" in
-            --stage | --stop_stage)
-                [[ "${2:-}" =~ ^[0-9]+$ ]] || die "$1 needs a number, not '${2:-}'"
-                printf -v "${1#--}" '%s' "$2"
-                shift 2
-                ;;
-            *)
-                rest+=("$1")
-                shift
-                ;;
-        esac
+        if [[ "$1" == --* && "$names" == *" ${1#--} "* ]]; then
+            [ -n "${2:-}" ] || die "$1 needs a value"
+            printf -v "${1#--}" '%s' "$2"
+            shift 2
+        else
+            rest+=("$1")
+            shift
+        fi
     done
+    [[ "$stage $stop_stage" =~ ^[0-9]+\ [0-9]+$ ]] || die "--stage '$stage' and --stop_stage '$stop_stage' are numbers"
 }
 
 # run_stage N TITLE: true when stage N was asked for; says so.
@@ -64,3 +64,5 @@ run_stage() {
     [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ] || return 1
     say "stage $1: $2"
 }
+
+took() { say "done in $((SECONDS / 60)) min $((SECONDS % 60)) s; $*"; }

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+
+from speech.errors import SpeechError, one_line
 
 T = TypeVar("T")
 
@@ -11,10 +13,16 @@ T = TypeVar("T")
 def parse(cls: type[T], argv: Sequence[str] | None, prog: str, description: str) -> T:
     """Values of `--config a.yaml --config b.yaml --model.encoder.d_model 128`: later files and flags win, key by key.
 
-    Unknown keys and wrong types end the program with exit code 2 and one line that names the key.
+    An unknown key or a wrong type is a SpeechError of one line that names the key.
     """
-    parser = ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)  # the lines below fields become --help
+    usage = f"{prog} [-h] [--config FILE.yaml]... [--SECTION.NAME VALUE]..."
+    parser = ArgumentParser(prog=prog, usage=usage, description=description, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file of values; may be given several times")
     parser.add_class_arguments(cls)
-    values = vars(parser.instantiate(parser.parse_args(argv)))
+    try:
+        values = vars(parser.instantiate(parser.parse_args(argv)))
+    except ArgumentError as error:
+        message = one_line(error).replace("<class '", "").replace("'>", "")
+        raise SpeechError(f"{message}; {prog} --help lists every setting") from None
     return cls(**{name: values[name] for name in cls.__dataclass_fields__})  # type: ignore[attr-defined]

@@ -17,3 +17,8 @@ class DataError(SpeechError):
     """A manifest or a transcript that cannot be used."""
 
     exit_code = 1
+
+
+def one_line(error: Exception, limit: int = 300) -> str:
+    """The message of a foreign error, fit to stand in ours."""
+    return " ".join(str(error).split())[:limit]

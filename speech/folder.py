@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from speech.errors import SpeechError
+from speech.errors import SpeechError, one_line
 from speech.generation import GenerationConfig
 from speech.models.aed import AED, count_parameters
 from speech.nn.config import AEDConfig
@@ -89,7 +89,10 @@ def load_folder(folder: str | Path) -> Loaded:
     except TypeError as error:
         raise SpeechError(f"model folder {folder}: generation_config.json: {error}") from None
     config["frontend"] = _read_json(folder, "preprocessor_config.json")
-    model = AED(AEDConfig.from_dict(config), vocab_size)
+    try:
+        model = AED(AEDConfig.from_dict(config), vocab_size)
+    except (SpeechError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # values no layer can have
+        raise SpeechError(f"model folder {folder}: config.json builds no model: {one_line(error)}") from None
     try:
         weights = load_file(folder / "model.safetensors")
         model.load_state_dict(weights)
@@ -98,6 +101,7 @@ def load_folder(folder: str | Path) -> Loaded:
     except (SafetensorError, OSError) as error:
         raise SpeechError(f"model folder {folder}: model.safetensors is corrupt: {error}") from None
     except RuntimeError as error:
-        line = " ".join(str(error).split())[:300]
-        raise SpeechError(f"model folder {folder}: model.safetensors does not fit config.json: {line}") from None
+        raise SpeechError(
+            f"model folder {folder}: model.safetensors does not fit config.json: {one_line(error)}"
+        ) from None
     return Loaded(model.eval(), tokenizer, generation)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 @dataclass
 class SearchDefaults:
+    """Decoding defaults."""
+
     beam_size: int = 1
     """1 is greedy"""
     length_penalty: float = 0.6

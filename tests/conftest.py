@@ -1,0 +1,32 @@
+"""A tiny recogniser that several rooms are tested with. Its weights are random: it says something, not the truth."""
+
+from pathlib import Path
+
+import pytest
+
+TEXTS = ("zero one two three four five six seven eight nine", "hello world")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model folder at 8 kHz with beam 1 by default."""
+    import torch
+
+    from speech.folder import save_model
+    from speech.generation import GenerationConfig
+    from speech.models.aed import AED
+    from speech.nn.config import AEDConfig, DecoderConfig, EncoderConfig, FrontendConfig
+    from speech.text.tokenizer import Tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = Tokenizer.train(TEXTS, folder / "spm" / "tokenizer.model", 64, byte_fallback=False)
+    size = dict(d_model=16, n_layers=1, n_heads=2, d_ff=32)
+    config = AEDConfig(
+        FrontendConfig(sample_rate=8000, n_mels=20),
+        EncoderConfig(**size, subsampling_channels=8, conv_kernel=5),
+        DecoderConfig(**size, max_tokens=64),
+    )
+    torch.manual_seed(0)
+    model = AED(config, tokenizer.size).eval()
+    save_model(folder / "model", model, folder / "spm" / "tokenizer.model", GenerationConfig(pad_seconds=0.1))
+    return folder / "model"

@@ -1,0 +1,150 @@
+"""The command as people type it: exit codes, one-line errors, files written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speech.cli import FORMATS, main
+from speech.errors import SpeechError
+
+COMMANDS = (
+    [],
+    ["train"],
+    ["evaluate"],
+    ["transcribe"],
+    ["average"],
+    ["data"],
+    ["data", "validate"],
+    ["data", "files"],
+)
+
+
+def run(*argv: str | Path) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(a) for a in argv])
+    return ended.value.code if isinstance(ended.value.code, int) else 0
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    x = np.sin(np.arange(8000) * 2 * np.pi * 440 / 8000).astype(np.float32) * 0.3
+    soundfile.write(tmp_path / "a.wav", x, 8000)
+    return tmp_path / "a.wav"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_comes_without_torch(command: list[str]):
+    code = (
+        "import sys; from speech.cli import main\n"
+        f"try: main({[*command, '--help']!r})\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert 'torch' not in sys.modules and 'lhotse' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: {' '.join(['speech', *command])} ")
+
+
+def test_settings_say_what_they_mean(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--data.batch_seconds BATCH_SECONDS audio seconds per batch, padding included" in text
+
+
+def test_transcribe_writes_every_format_and_loses_nothing(
+    tiny_model: Path, wav: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    twin = tmp_path / "other" / "a.wav"
+    twin.parent.mkdir()
+    twin.write_bytes(wav.read_bytes())
+    bad = tmp_path / "bad.wav"
+    bad.write_text("no audio")
+    out = tmp_path / "out"
+    assert run("transcribe", tiny_model, wav, bad, twin, tmp_path / "none.wav", "-o", out) == 1
+    said = capsys.readouterr()
+    assert {path.name for path in out.iterdir()} == {f"{stem}.{f}" for stem in ("a", "a-2") for f in FORMATS}
+    assert len(said.err.splitlines()) == 2 and "bad.wav" in said.err and "none.wav" in said.err
+    transcript = json.loads((out / "a.json").read_text())
+    assert transcript["duration"] == pytest.approx(1.0)
+    assert (out / "a.txt").read_text() == "".join(s["text"] + "\n" for s in transcript["segments"])
+    assert (out / "a.vtt").read_text().startswith("WEBVTT\n")
+    for name in FORMATS:
+        assert (out / f"a.{name}").read_bytes() == (out / f"a-2.{name}").read_bytes()
+
+
+def test_transcribe_writes_one_format_where_it_is_told(tiny_model: Path, wav: Path, tmp_path: Path):
+    assert run("transcribe", tiny_model, wav, "-f", "srt", "--output_dir", tmp_path / "x", "--beam_size", "2") == 0
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["a.srt"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        (["transcribe", "{tmp}/nowhere", "x.wav"], 2, "nowhere does not exist"),
+        (["transcribe", "{model}", "{wav}", "--language", "xx", "-o", "{tmp}"], 2, "language 'xx' is not one of en"),
+        (["transcribe", "{model}", "{wav}", "-o", "{wav}/x"], 2, "give another --output_dir"),
+        (["transcribe", "{model}", "{wav}", "--beam_size", "0", "-o", "{tmp}"], 2, "beam_size"),
+        (["data", "validate", "{tmp}/none.jsonl"], 1, "none.jsonl: cannot be read"),
+        (["data", "files", "{tmp}/none.yaml"], 1, "does not end in .jsonl"),
+        (["average", "{model}", "{tmp}", "-o", "{tmp}/y"], 2, "no whole checkpoint"),
+        (["train"], 2, "data.train is empty: give --data.train PATH"),
+        (["train", "--config", "{tmp}/none.yaml"], 2, "none.yaml"),
+        (["train", "--config", "{tmp}/unknown.yaml"], 2, "'encoder.n_layer'"),
+        (["train", "--config", "{tmp}/type.yaml"], 2, '"optim.lr": Expected a float. Got value: fast'),
+        (["train", "--config", "{tmp}/broken.yaml"], 2, "parsing"),
+        (["train", "--config", "{tmp}/object.yaml"], 2, "object"),
+        (["train", "--model.decoder.n_layer", "3"], 2, "--model.decoder.n_layer"),
+    ],
+)
+def test_a_user_fault_is_one_line(
+    argv: list[str],
+    code: int,
+    message: str,
+    tiny_model: Path,
+    wav: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    (tmp_path / "unknown.yaml").write_text("model:\n  encoder: {n_layer: 3}\n")
+    (tmp_path / "type.yaml").write_text("optim: {lr: fast}\n")
+    (tmp_path / "broken.yaml").write_text("optim: [1\n")
+    (tmp_path / "object.yaml").write_text("data: !!python/object/apply:os.system ['touch canary']\n")
+    filled = [a.format(tmp=tmp_path, model=tiny_model, wav=wav) for a in argv]
+    assert run(*filled) == code
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
+    assert not Path("canary").exists()
+
+
+def test_later_files_and_flags_win(tmp_path: Path):
+    from speech.config import parse
+    from speech.training.config import AEDRecipe
+
+    (tmp_path / "a.yaml").write_text("optim: {lr: 1e-3, warmup_steps: 7}\nmodel: {encoder: {d_model: 96}}\n")
+    (tmp_path / "b.yaml").write_text("optim: {lr: 2e-3}\n")
+    files = ["--config", str(tmp_path / "a.yaml"), "--config", str(tmp_path / "b.yaml")]
+    recipe = parse(AEDRecipe, [*files, "--model.encoder.d_model", "64"], "x", "")
+    assert (recipe.optim.lr, recipe.optim.warmup_steps, recipe.model.encoder.d_model) == (2e-3, 7, 64)
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("egs/**/conf/*.yaml")), ids=str)
+def test_the_configurations_of_the_recipes_build(path: Path):
+    from speech.config import parse
+    from speech.models.aed import AED
+    from speech.training.config import AEDRecipe
+
+    recipe = parse(AEDRecipe, ["--config", str(path)], "x", "")
+    AED(recipe.model, 100)
+
+
+def test_an_unexpected_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("speech.cli.validate", lambda args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["data", "validate", "x.jsonl"])
+    assert not issubclass(ZeroDivisionError, SpeechError)

@@ -1,0 +1,109 @@
+"""The arrows of the house: which package may import which, read from the source."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ("speech", "recipes", "export", "serve")
+# module prefix -> what it may never import
+FORBIDDEN = {
+    "speech.audio": ("torch", "torchaudio", "lhotse", "lightning", "librosa"),
+    "speech.text": ("torch", "torchaudio", "lhotse", "lightning", "librosa"),
+    "speech.search": ("torch", "torchaudio", "lhotse", "lightning", "librosa"),
+    "speech.transcript": ("torch", "lhotse", "lightning"),
+    "speech.subtitles": ("torch", "lhotse", "lightning"),
+    "speech.nn": ("lhotse", "lightning", "speech.models", "speech.data", "speech.training", "jsonargparse"),
+    "speech.models": ("lhotse", "lightning", "speech.data", "speech.training", "jsonargparse"),
+    "speech.data": ("lightning", "speech.training.trainer", "speech.models", "jsonargparse"),
+    "speech.training": ("lhotse", "jsonargparse"),
+    "speech.recognizer": ("lhotse", "lightning", "speech.training", "speech.data"),
+    "speech.folder": ("lhotse", "lightning", "speech.training", "speech.data"),
+    "serve": ("torch", "torchaudio", "lhotse", "lightning", "speech.nn", "speech.models", "speech.training"),
+    "speech": ("export", "serve", "tests"),
+    "recipes": ("export", "serve", "tests"),
+    "export": ("recipes", "serve", "tests", "lightning", "speech.training"),
+}
+MAY_IMPORT_RECIPES = "speech.cli"  # and only inside its functions
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for package in OURS:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, "relative imports hide the arrows"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def under(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def test_arrows_point_one_way():
+    wrong = [
+        f"{name} imports {target}"
+        for name, tree in modules()
+        for package, refused in FORBIDDEN.items()
+        if under(name, package)
+        for target in imported(tree)
+        if any(under(target, other) for other in refused)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_engines_have_one_door():
+    doors = {
+        "jsonargparse": ("speech.config",),
+        "lightning": ("speech.training",),
+        "lhotse": ("speech.data", "recipes"),
+    }
+    wrong = [
+        f"{name} imports {engine}"
+        for name, tree in modules()
+        for engine, rooms in doors.items()
+        if any(under(target, engine) for target in imported(tree)) and not any(under(name, room) for room in rooms)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_but_the_command_line_imports_recipes():
+    for name, tree in modules():
+        if not under(name, "recipes") and name != MAY_IMPORT_RECIPES:
+            assert not [t for t in imported(tree) if under(t, "recipes")], name
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "speech.audio.decode",
+        "speech.text.prompt",
+        "speech.search.beam",
+        "speech.search.rules",
+        "speech.transcript",
+        "speech.cli",
+        "speech.training.config",
+        "speech.config",
+        "serve",
+    ],
+)
+def test_the_light_rooms_do_not_load_torch(module: str):
+    heavy = ("torch", "lhotse", "lightning", "librosa", "gradio")
+    code = f"import sys, {module}; print(*(m for m in {heavy} if m in sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
