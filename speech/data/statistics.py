@@ -12,7 +12,8 @@ from speech.nn.frontend import Frontend
 def feature_statistics(frontend: Frontend, cuts: CutSet, max_cuts: int = 500) -> tuple[Tensor, Tensor]:
     """Mean and inverse standard deviation [F] per bin, over evenly spaced cuts."""
     every = max(1, len(cuts) // max_cuts)
-    total, squares, count = 0.0, 0.0, 0
+    total, squares = (torch.zeros(frontend.config.n_mels, dtype=torch.float64) for _ in range(2))
+    count = 0
     for i, cut in enumerate(cuts):
         if i % every:
             continue
@@ -20,6 +21,6 @@ def feature_statistics(frontend: Frontend, cuts: CutSet, max_cuts: int = 500) ->
         length = torch.tensor([x.size(1)])
         features = frontend.log_mel(x, length)[0, : int(frontend.frames(length))].double()
         total, squares, count = total + features.sum(0), squares + (features**2).sum(0), count + len(features)
-    mean = total / count  # type: ignore[operator]
-    variance = (squares / count - mean**2).clamp(min=1e-10)  # type: ignore[operator]
+    mean = total / count
+    variance = (squares / count - mean**2).clamp(min=1e-10)
     return mean.float(), variance.rsqrt().float()

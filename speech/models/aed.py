@@ -58,8 +58,8 @@ def init_weights(model: nn.Module) -> None:
     """
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if isinstance(module, nn.Conv2d):  # a depthwise one is followed by its pointwise one, not by a ReLU
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu" if module.groups == 1 else "linear")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, Conv4 | Depthwise8):

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speech.errors import SpeechError
+
 
 class KV(NamedTuple):
     k: Tensor  # [B, H, S, D]
@@ -55,7 +57,7 @@ class Attention(nn.Module):
     ):
         super().__init__()
         if d_model % n_heads:
-            raise ValueError(f"d_model {d_model} is not a multiple of n_heads {n_heads}")
+            raise SpeechError(f"d_model {d_model} is not a multiple of n_heads {n_heads}")
         self.n_heads, self.dropout = n_heads, dropout
         self.q = nn.Linear(d_model, d_model, bias=bias)
         self.k = nn.Linear(d_model, d_model, bias=bias if key_bias is None else key_bias)

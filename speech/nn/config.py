@@ -11,6 +11,8 @@ from speech.errors import SpeechError
 
 @dataclass
 class FrontendConfig:
+    """Waveform to features."""
+
     kind: Literal["kaldi", "mel"] = "mel"
     """kaldi: fbank with povey window and snipped edges; mel: centred slaney log-mel"""
     sample_rate: int = 16000
@@ -28,6 +30,8 @@ class FrontendConfig:
 
 @dataclass
 class EncoderConfig:
+    """Conformer."""
+
     d_model: int = 256
     n_layers: int = 12
     n_heads: int = 4
@@ -49,6 +53,8 @@ class EncoderConfig:
 
 @dataclass
 class DecoderConfig:
+    """Transformer decoder."""
+
     d_model: int = 256
     n_layers: int = 6
     n_heads: int = 4
@@ -71,6 +77,8 @@ class DecoderConfig:
 
 @dataclass
 class AEDConfig:
+    """The recogniser."""
+
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)

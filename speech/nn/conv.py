@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speech.errors import SpeechError
 from speech.nn.config import EncoderConfig
 from speech.nn.masks import valid
 
@@ -16,6 +17,8 @@ class ConvModule(nn.Module):
         self.norm_in = nn.LayerNorm(d)
         self.pointwise1 = nn.Conv1d(d, 2 * inner, 1, bias=bias)
         kernel = config.conv_kernel
+        if kernel % 2 == 0:
+            raise SpeechError(f"conv_kernel {kernel} is even: it has no centre, set an odd one")
         self.depthwise = nn.Conv1d(inner, inner, kernel, padding=(kernel - 1) // 2, groups=inner, bias=bias)
         self.norm = nn.LayerNorm(inner) if config.conv_norm == "layer" else nn.BatchNorm1d(inner)
         self.pointwise2 = nn.Conv1d(inner, d, 1, bias=bias)

@@ -24,7 +24,7 @@ def slaney_mels(n_mels: int, n_fft: int, sample_rate: int, low: float, high: flo
     """[n_mels, n_fft/2+1] triangles of unit area in Hz (Slaney's Auditory Toolbox)."""
     bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
     ends = _hz_to_mel(torch.tensor([low, high], dtype=torch.float64), slaney=True)
-    edges = _mel_to_hz(torch.linspace(float(ends[0]), float(ends[1]), n_mels + 2, dtype=torch.float64))
+    edges = _mel_to_hz(torch.linspace(ends[0], ends[1], n_mels + 2, dtype=torch.float64))
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     triangles = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
     return triangles * 2 / (right - left)
@@ -34,7 +34,7 @@ def kaldi_mels(n_mels: int, n_fft: int, sample_rate: int, low: float, high: floa
     """[n_mels, n_fft/2+1] triangles of unit height, straight on the mel scale; the Nyquist bin is unused."""
     bins = _hz_to_mel(torch.arange(n_fft // 2 + 1, dtype=torch.float64) * sample_rate / n_fft, slaney=False)
     ends = _hz_to_mel(torch.tensor([low, high], dtype=torch.float64), slaney=False)
-    edges = torch.linspace(float(ends[0]), float(ends[1]), n_mels + 2, dtype=torch.float64)
+    edges = torch.linspace(ends[0], ends[1], n_mels + 2, dtype=torch.float64)
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     triangles = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
     triangles[:, -1] = 0
@@ -53,6 +53,11 @@ class Frontend(nn.Module):
     kaldi: fbank as Kaldi's compute-fbank-feats without dither; mel: centred log-mel as NeMo's. Global statistics live
     in the buffers `mean` and `inv_std` and travel with the weights.
     """
+
+    kernel: Tensor  # [2 (n_fft/2+1), 1, win]
+    bank: Tensor  # [F, n_fft/2+1]
+    mean: Tensor  # [F]
+    inv_std: Tensor  # [F]
 
     def __init__(self, config: FrontendConfig):
         super().__init__()
@@ -96,8 +101,8 @@ class Frontend(nn.Module):
             x = F.pad(emphasised * valid(lengths, x.size(1)), (self.win // 2, self.win // 2))
         else:
             x = F.pad(x, (0, max(0, self.win - x.size(1))))
-        real, imaginary = F.conv1d(x[:, None], self.kernel, stride=self.hop).chunk(2, 1)  # type: ignore[arg-type]
-        power = self.bank @ (real * real + imaginary * imaginary)  # type: ignore[operator]
+        real, imaginary = F.conv1d(x[:, None], self.kernel, stride=self.hop).chunk(2, 1)
+        power = self.bank @ (real * real + imaginary * imaginary)
         floor = torch.finfo(torch.float32).eps
         logs = (power + 2**-24).log() if self.config.kind == "mel" else power.clamp(min=floor).log()
         return logs.transpose(1, 2)
@@ -111,8 +116,8 @@ class Frontend(nn.Module):
         if self.config.norm == "global":
             x = (x - self.mean) * self.inv_std
         elif self.config.norm == "utterance":
-            count = frames.clamp(min=2)[:, None, None]
-            mean = (x * keep).sum(1, keepdim=True) / count
-            variance = (((x - mean) * keep) ** 2).sum(1, keepdim=True) / (count - 1)
+            count = frames[:, None, None]
+            mean = (x * keep).sum(1, keepdim=True) / count.clamp(min=1)
+            variance = (((x - mean) * keep) ** 2).sum(1, keepdim=True) / (count - 1).clamp(min=1)
             x = (x - mean) / (variance.sqrt() + 1e-5)
         return x * keep, frames

@@ -1,4 +1,7 @@
-"""Beam search over a step function, in numpy: the same code over torch, ONNX Runtime or a table. Size 1 is greedy."""
+"""Beam search over a step function, in numpy: the same code over torch, ONNX Runtime or a table.
+
+Size 1 is greedy: it ends where the end is the likeliest token.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +34,10 @@ class BeamOptions:
     coverage_penalty: float = 0.0
     """beta of the same section; the step must give attention"""
     temperature: float = 1.0
-    """divides the log-probabilities, which are then normalised anew"""
+    """divides the log-probabilities, which are then normalised anew: the step must give every token"""
+
+    def __post_init__(self) -> None:
+        assert 1 <= self.n_best <= self.size and self.temperature > 0
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,17 @@ def length_norm(length: int, alpha: float) -> float:
     return ((5 + length) / 6) ** alpha
 
 
+def _best(values: np.ndarray, count: int) -> np.ndarray:
+    """Places of the `count` greatest values, greatest first, the earlier of two equals first."""
+    if count < len(values):
+        places = np.sort(np.argpartition(-values, count)[:count])
+        return places[np.argsort(-values[places], kind="stable")]
+    return np.argsort(-values, kind="stable")
+
+
 def coverage_score(coverage: np.ndarray, beta: float) -> float:
-    """beta x sum over frames of log(min(attention received, 1))."""
-    return beta * float(np.log(np.clip(coverage, 1e-10, 1.0)).sum())
+    """beta x sum over frames of log(min(attention received, 1)). Frames of weight zero are padding."""
+    return beta * float(np.log(np.clip(coverage[coverage > 0], 1e-10, 1.0)).sum())
 
 
 class _Utterance:
@@ -81,18 +95,16 @@ class _Utterance:
             score += coverage_score(row.coverage, o.coverage_penalty)
         self.done.append(Hypothesis(tokens, score, row.total, row.log_probs, finished))
         self.done.sort(key=lambda h: -h.score)
-        del self.done[max(o.size, o.n_best) :]
+        del self.done[o.n_best :]
 
     def advance(self, log_probs: np.ndarray, ids: np.ndarray, attention: np.ndarray | None) -> list[int]:
         """Take the best `size` continuations of the live rows [R, C]; returns the parent row of each new one."""
         o = self.options
         totals = np.array([row.total for row in self.live])[:, None] + log_probs.astype(np.float64)
         flat = totals.ravel()
-        # eos continuations leave the beam, so 2 x size candidates always fill it again
-        order = np.argsort(-flat, kind="stable")[: 2 * o.size]
         rows: list[_Row] = []
         parents: list[int] = []
-        for rank, at in enumerate(order):
+        for at in _best(flat, 2 * o.size):  # an end leaves the beam and a row has one: that many fill it again
             if flat[at] == -np.inf or len(rows) == o.size:
                 break
             r, c = divmod(int(at), totals.shape[1])
@@ -104,14 +116,15 @@ class _Utterance:
             if token != o.eos:
                 rows.append(new)
                 parents.append(r)
-            elif rank < o.size:
+            else:
                 self._finish(new, True)
-        self.live = rows
-        if rows and len(rows[0].tokens) >= self.cap:
-            for row in rows:
+        stuck = not rows and not self.done  # the rules forbid every continuation: what there is stands
+        if stuck or (rows and len(rows[0].tokens) >= self.cap):
+            for row in rows or self.live:
                 self._finish(row, False)
-            self.live = []
-        if self.live and self._settled():
+            rows = []
+        self.live = rows
+        if rows and self._settled():
             self.live = []
         return parents if self.live else []
 
@@ -121,18 +134,20 @@ class _Utterance:
         A row's log-probability only falls, and the greatest length it can reach gives the mildest normalisation.
         """
         o = self.options
-        wanted = max(o.n_best, 1)
-        if len(self.done) < wanted:
+        if o.size == 1 and self.done:
+            return True
+        if len(self.done) < o.n_best:
             return False
         best_live = max(row.total for row in self.live)
-        lengths = (len(self.live[0].tokens) + 1, self.cap + 1)
+        lengths = (len(self.live[0].tokens) + 1, self.cap)
         bound = max(best_live / length_norm(n, o.length_penalty) for n in lengths)
-        return bound <= self.done[wanted - 1].score
+        return bound <= self.done[o.n_best - 1].score
 
 
 def _prepare(scores: Scores, rows: list[_Row], options: BeamOptions, rules: Sequence[Rule]):
     log_probs = scores.log_probs.astype(np.float32, copy=True)
     if options.temperature != 1.0:
+        assert scores.ids is None
         log_probs /= options.temperature
         peak = log_probs.max(1, keepdims=True)
         log_probs -= peak + np.log(np.exp(log_probs - peak).sum(1, keepdims=True))
@@ -151,6 +166,7 @@ def beam_search(
     `first` holds the scores after the prompt, a row per utterance, as does `state`. Every later call carries `size`
     rows per utterance still searched, utterance by utterance; the result of one does not depend on the others.
     """
+    assert all(cap >= 1 for cap in max_tokens)
     utterances = [_Utterance(options, int(cap)) for cap in max_tokens]
     active, width, scores = list(range(len(utterances))), 1, first
     while active:
@@ -173,4 +189,4 @@ def beam_search(
         active, width = still, options.size
         if active:
             scores, state = step(np.array(tokens, np.int64), np.array(parents, np.int64), state)
-    return [u.done[: options.n_best] for u in utterances]
+    return [u.done for u in utterances]

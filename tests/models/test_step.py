@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import torch
+
+from speech.models.step import TorchStep
+
+V = 29
+
+
+@pytest.fixture
+def encoded(aed):
+    waveforms = 0.1 * torch.randn(3, 9000, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        return aed.encode(waveforms, torch.tensor([9000, 5000, 7000]))
+
+
+def full(aed, encoded, utterance: int, tokens: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Log-probabilities and attention after the last token, by one pass over the whole sequence."""
+    memory = [type(kv)(kv.k[[utterance]], kv.v[[utterance]]) for kv in encoded.memory]
+    with torch.inference_mode():
+        out = aed.decoder(torch.tensor([tokens]), memory, encoded.mask[[utterance]], with_attention=True)
+    return out.logits[0, -1, :V].log_softmax(-1).numpy(), out.attention[0, -1].numpy()
+
+
+def test_steps_equal_the_full_pass_after_reordering_and_dropping(aed, encoded):
+    step = TorchStep(aed, encoded, with_attention=True)
+    prompts = np.array([[3, 4], [3, 5], [3, 6]])
+    scores, state = step.first(prompts)
+    assert scores.log_probs.shape == (3, V) and scores.log_probs.dtype == np.float32 and scores.ids is None
+    rows = [(i, prompt.tolist()) for i, prompt in enumerate(prompts)]
+    # two beams for utterances 0 and 2, swapped, copied, then utterance 2 alone in four rows and in one
+    moves = [([0, 0, 2, 2], [7, 8, 9, 10]), ([1, 0, 3, 2], [11, 12, 13, 14]), ([1, 1, 2, 2], [1, 2, 3, 4])]
+    moves += [([2, 3, 2, 3], [15, 16, 17, 18]), ([3], [5])]
+    for parents, tokens in [(None, None), *moves]:
+        if parents is not None:
+            scores, state = step(np.array(tokens), np.array(parents), state)
+            rows = [(rows[p][0], [*rows[p][1], t]) for p, t in zip(parents, tokens, strict=True)]
+        assert len(scores.log_probs) == len(rows)
+        for i, (utterance, sequence) in enumerate(rows):
+            log_probs, attention = full(aed, encoded, utterance, sequence)
+            np.testing.assert_allclose(scores.log_probs[i], log_probs, atol=1e-4)
+            np.testing.assert_allclose(scores.attention[i], attention, atol=1e-5)
+    assert rows == [(2, [3, 6, 10, 13, 4, 18, 5])]
+
+
+def test_scores_are_a_distribution_over_the_true_vocabulary(aed, encoded):
+    scores, _ = TorchStep(aed, encoded).first(np.array([[3]] * 3))
+    np.testing.assert_allclose(np.exp(scores.log_probs).sum(1), 1, atol=1e-5)
+    assert scores.attention is None
+
+
+def test_a_state_can_be_used_twice(aed, encoded):
+    step = TorchStep(aed, encoded)
+    _, state = step.first(np.array([[3]] * 3))
+    first, _ = step(np.array([7, 8, 9]), np.arange(3), state)
+    step(np.array([1, 2]), np.array([2, 0]), state)
+    again, _ = step(np.array([7, 8, 9]), np.arange(3), state)
+    np.testing.assert_array_equal(first.log_probs, again.log_probs)
