@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from speech.errors import SpeechError
+from speech.errors import run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,14 +22,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     out = Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    texts = [cut.supervisions[0].text or "" for cut in open_manifest(args.manifest)]
+    texts = [cut.supervisions[0].text or "" for cut in list(open_manifest(args.manifest))]
     tokenizer = Tokenizer.train(texts, out, args.vocab_size, args.kind, args.byte_fallback, args.languages)
     tokenizer.save_tokens(out.with_name("tokens.txt"))
     print(f"{out}: {tokenizer.size} pieces from {len(texts)} transcripts")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SpeechError as error:
-        raise SystemExit(f"error: {error}") from None
+    run(main)

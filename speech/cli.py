@@ -143,7 +143,9 @@ def validate(args: argparse.Namespace) -> int:
 def files(args: argparse.Namespace) -> int:
     from speech.data.manifests import open_manifest, sources
 
-    found = list(dict.fromkeys(s for cut in list(open_manifest(args.manifest)) for s in sources(cut) if isinstance(s, str)))
+    found = list(
+        dict.fromkeys(s for cut in list(open_manifest(args.manifest)) for s in sources(cut) if isinstance(s, str))
+    )
     count = len(found) if args.count is None else args.count
     if not 0 < count <= len(found):
         raise SpeechError(f"--count {count}: {args.manifest} has {len(found)} audio files")

@@ -50,29 +50,37 @@ class ErrorRates:
         return sorted((u for u in self.utterances if u.errors), key=lambda u: (-u.errors, u.id))[:count]
 
 
+def _spaced(text: str, unit: str) -> str:
+    """Tokens of the unit with single blanks between."""
+    return " ".join("".join(text.split()) if unit == "char" else text.split())
+
+
 def error_rates(ids: Sequence[str], references: Sequence[str], hypotheses: Sequence[str], unit: str) -> ErrorRates:
     """WER for unit "word", CER (blanks left out) for unit "char"."""
-    sums, tokens, wrong, empty = [0, 0, 0], 0, 0, 0
-    scored = []
+    edits, scored, empty = [], [], 0
     for name, reference, hypothesis in zip(ids, references, hypotheses, strict=True):
-        pair = [reference, hypothesis]
-        if unit == "char":
-            pair = [" ".join("".join(text.split())) for text in pair]
-        if not pair[0].split():
+        if not reference.strip():
             empty += 1
             continue
-        out = jiwer.process_words(*pair)
-        edits = [out.substitutions, out.deletions, out.insertions]
-        sums = [a + b for a, b in zip(sums, edits, strict=True)]
-        count = len(pair[0].split())
-        tokens, wrong = tokens + count, wrong + (sum(edits) > 0)
-        scored.append(Scored(name, reference, hypothesis, sum(edits), count))
-    return ErrorRates(unit, *sums, tokens, wrong, empty, scored)
+        out = jiwer.process_words(_spaced(reference, unit), _spaced(hypothesis, unit))
+        errors = out.substitutions + out.deletions + out.insertions
+        scored.append(Scored(name, reference, hypothesis, errors, out.hits + out.substitutions + out.deletions))
+        edits.append(out)
+    return ErrorRates(
+        unit,
+        substitutions=sum(e.substitutions for e in edits),
+        deletions=sum(e.deletions for e in edits),
+        insertions=sum(e.insertions for e in edits),
+        tokens=sum(u.tokens for u in scored),
+        wrong_utterances=sum(u.errors > 0 for u in scored),
+        empty_references=empty,
+        utterances=scored,
+    )
 
 
 def write_trn(path: str | Path, ids: Sequence[str], speakers: Sequence[str], texts: Sequence[str]) -> None:
     """sclite's format: `text (speaker-utterance)`."""
-    lines = [f"{t} ({s}-{i})\n" for i, s, t in zip(ids, speakers, texts, strict=True)]
+    lines = [f"{' '.join(t.split())} ({s}-{i})\n" for i, s, t in zip(ids, speakers, texts, strict=True)]
     Path(path).write_text("".join(lines), encoding="utf-8")
 
 

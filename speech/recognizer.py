@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speech.audio.decode import Source, decode
+from speech.audio.decode import Limits, Source, decode
+from speech.audio.resample import resample
 from speech.errors import AudioError, SpeechError
 from speech.folder import load_folder
 from speech.models.step import TorchStep
@@ -16,22 +17,27 @@ from speech.text.prompt import Prompt
 from speech.transcript import Segment, Transcript, compression_ratio
 
 MAX_REPEATS = 10  # a spoken loop longer than this is a decoder's, not a speaker's
+MAX_LENGTH_PENALTY = 10.0
 
 
 def pick_device(choice: str) -> torch.device:
     if choice == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if choice == "cuda" and not torch.cuda.is_available():
-        raise SpeechError("device cuda is not available; give --device cpu or auto")
-    return torch.device(choice)
+    try:
+        device = torch.device(choice)
+    except RuntimeError:
+        raise SpeechError(f"device {choice!r} is unknown; choose auto, cpu or cuda") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SpeechError(f"device {choice} is not available: torch sees no such GPU; choose device cpu or auto")
+    return device
 
 
 class Recognizer:
     """Waveforms to transcripts; batch of n equals n single calls."""
 
     def __init__(self, folder: str | Path, device: str = "auto"):
-        loaded = load_folder(folder)
         self.device = pick_device(device)
+        loaded = load_folder(folder)
         self.model, self.tokenizer, self.generation = loaded.model.to(self.device), loaded.tokenizer, loaded.generation
         self.sample_rate = self.model.config.frontend.sample_rate
 
@@ -40,16 +46,16 @@ class Recognizer:
         target = "en" if task == "translate" else own
         return Prompt(task, own, target, self.generation.punctuation).ids(self.tokenizer)
 
+    @property
+    def _pad(self) -> int:
+        return round(self.generation.pad_seconds * self.sample_rate)
+
     def search(
         self, waveforms: Sequence[np.ndarray], prompt: list[int], options: BeamOptions
     ) -> list[list[Hypothesis]]:
-        """[samples] arrays at the model's rate -> n best per utterance."""
-        pad = round(self.generation.pad_seconds * self.sample_rate)
-        padded = [torch.from_numpy(np.pad(w, pad)) for w in waveforms]
+        """[samples] arrays as `load` gives them -> n best per utterance."""
+        padded = [torch.from_numpy(np.pad(w, self._pad)) for w in waveforms]
         lengths = torch.tensor([len(w) for w in padded])
-        frames = self.model.frontend.frames(lengths)
-        if int(frames.min()) < 1:
-            raise AudioError(f"{int(lengths.min())} samples are too short for one frame of features")
         batch = torch.nn.utils.rnn.pad_sequence(padded, batch_first=True)
         with torch.inference_mode():
             encoded = self.model.encode(batch.to(self.device), lengths.to(self.device))
@@ -58,18 +64,20 @@ class Recognizer:
         seconds = np.array([len(w) for w in waveforms]) / self.sample_rate
         room = self.model.config.decoder.max_tokens - len(prompt) - 1
         caps = np.ceil(seconds * self.generation.max_tokens_per_second) + self.generation.extra_tokens
-        caps = np.minimum(caps, room)
+        caps = np.clip(caps, 1, room)
         never = [i for i in self.tokenizer.special_ids if i != self.tokenizer.eos_id]
         rules = [suppress(never), max_repeats(MAX_REPEATS)]
         return beam_search(step, scores, state, options, caps.astype(int), rules)
 
     def options(self, beam_size: int | None = None, length_penalty: float | None = None) -> BeamOptions:
-        g = self.generation
-        return BeamOptions(
-            eos=self.tokenizer.eos_id,
-            size=beam_size or g.beam_size,
-            length_penalty=g.length_penalty if length_penalty is None else length_penalty,
-        )
+        """Search settings, the model's own where None. SpeechError for a value out of range."""
+        size = self.generation.beam_size if beam_size is None else beam_size
+        alpha = self.generation.length_penalty if length_penalty is None else length_penalty
+        if size < 1:
+            raise SpeechError(f"beam_size {size} must be at least 1")
+        if not abs(alpha) <= MAX_LENGTH_PENALTY:
+            raise SpeechError(f"length_penalty {alpha:g} is outside -{MAX_LENGTH_PENALTY:g} ... {MAX_LENGTH_PENALTY:g}")
+        return BeamOptions(eos=self.tokenizer.eos_id, size=size, length_penalty=alpha)
 
     def transcribe(
         self,
@@ -83,9 +91,11 @@ class Recognizer:
         length_penalty: float | None = None,
     ) -> Transcript | list[Transcript]:
         """A path, bytes, file or [samples] array with `sampling_rate` -> Transcript; a list of them -> a list."""
-        many = isinstance(source, (list, tuple))
-        waveforms = [self._load(one, sampling_rate) for one in (source if many else [source])]  # type: ignore[union-attr]
+        if batch_size < 1:
+            raise SpeechError(f"batch_size {batch_size} must be at least 1")
         prompt, options = self._prompt(language, task), self.options(beam_size, length_penalty)
+        many = isinstance(source, (list, tuple))
+        waveforms = [self.load(one, sampling_rate) for one in (source if many else [source])]  # type: ignore[union-attr]
         order = sorted(range(len(waveforms)), key=lambda i: -len(waveforms[i]))
         found: dict[int, Transcript] = {}
         for at in range(0, len(order), batch_size):
@@ -94,16 +104,51 @@ class Recognizer:
                 found[i] = self._transcript(best[0], len(waveforms[i]) / self.sample_rate, language)
         return [found[i] for i in range(len(waveforms))] if many else found[0]
 
-    def _load(self, source: Source | np.ndarray, rate: int | None) -> np.ndarray:
-        if not isinstance(source, np.ndarray):
-            return decode(source, self.sample_rate)
-        if rate is None:
-            raise SpeechError("an array needs sampling_rate")
-        if source.ndim != 1 or not len(source) or not np.isfinite(source).all():
-            raise AudioError(f"array of shape {source.shape}: needs finite samples in one dimension")
-        from speech.audio.resample import resample
+    def load(self, source: Source | np.ndarray, sampling_rate: int | None = None) -> np.ndarray:
+        """[samples] float32 at the model's rate, as `search` takes it; SpeechError for what cannot be recognised."""
+        is_array = isinstance(source, np.ndarray)
+        name, samples = self._resample(source, sampling_rate) if is_array else self._decode(source)
+        if int(self.model.frontend.frames(torch.tensor(len(samples) + 2 * self._pad))) < 1:
+            rate = self.sample_rate
+            raise AudioError(f"{name}: {len(samples)} samples at {rate} Hz are too short for one frame of features")
+        return samples
 
-        return resample(source.astype(np.float32), rate, self.sample_rate)
+    @property
+    def _limit(self) -> str:
+        return f"the limit is {self.generation.max_seconds:g} s (max_seconds in generation_config.json)"
+
+    def _decode(self, source: Source) -> tuple[str, np.ndarray]:
+        if isinstance(source, (str, Path)):
+            name = str(source)
+        elif isinstance(source, bytes):
+            name = "audio bytes"
+        elif hasattr(source, "read"):
+            name = str(getattr(source, "name", "audio stream"))
+        else:
+            raise SpeechError(f"{type(source).__name__} is no audio: give a path, bytes, a file or a numpy array")
+        limit = self.generation.max_seconds
+        # decoding a second past the limit shows that a recording is too long
+        samples = decode(source, self.sample_rate, duration=limit + 1, limits=Limits(max_seconds=limit + 2))
+        if len(samples) > limit * self.sample_rate:
+            raise AudioError(f"{name}: longer than can be recognised at once, {self._limit}")
+        return name, samples
+
+    def _resample(self, x: np.ndarray, rate: int | None) -> tuple[str, np.ndarray]:
+        name, allowed = f"array of shape {x.shape}", Limits()
+        if x.ndim != 1 or not len(x):
+            raise AudioError(f"{name}: needs samples in one dimension")
+        if not np.issubdtype(x.dtype, np.floating):
+            raise AudioError(f"{name}: has {x.dtype} samples, needs floating-point ones in [-1, 1]")
+        if rate is None:
+            raise SpeechError(f"{name}: needs sampling_rate")
+        if not allowed.min_sample_rate <= rate <= allowed.max_sample_rate:
+            low, high = allowed.min_sample_rate, allowed.max_sample_rate
+            raise SpeechError(f"{name}: sampling_rate {rate} Hz is outside {low} ... {high} Hz")
+        if not np.isfinite(x).all():
+            raise AudioError(f"{name}: has samples that are NaN or infinite")
+        if len(x) > self.generation.max_seconds * rate:
+            raise AudioError(f"{name}: {len(x) / rate:.1f} s long, {self._limit}")
+        return name, resample(x, rate, self.sample_rate)
 
     def _transcript(self, best: Hypothesis, seconds: float, language: str | None) -> Transcript:
         text = self.tokenizer.decode(best.tokens).strip()

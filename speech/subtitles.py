@@ -1,5 +1,6 @@
 """Text formats of a transcript: txt, vtt, srt, tsv."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,9 +12,11 @@ class Cue(NamedTuple):
 
 
 def _milliseconds(cues: Sequence[Cue]) -> list[tuple[int, int, str]]:
-    """Rounded once, then clamped: no overlap, at least 1 ms long."""
+    """Rounded once, then clamped: no overlap, at least 1 ms long. Each text is one line; cues without text go."""
     out, last = [], 0
     for cue in cues:
+        if not cue.text.strip():
+            continue
         start = max(round(cue.start * 1000), last)
         last = max(round(cue.end * 1000), start + 1)
         out.append((start, last, " ".join(cue.text.split())))
@@ -30,7 +33,7 @@ def to_txt(cues: Sequence[Cue]) -> str:
 
 def to_srt(cues: Sequence[Cue]) -> str:
     parts = [
-        f"{i}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text.replace('-->', '->')}\n"
+        f"{i}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{re.sub('-+->', '->', text)}\n"
         for i, (start, end, text) in enumerate(_milliseconds(cues), 1)
     ]
     return "\n".join(parts)
@@ -39,7 +42,7 @@ def to_srt(cues: Sequence[Cue]) -> str:
 def to_vtt(cues: Sequence[Cue]) -> str:
     parts = ["WEBVTT\n"]
     for start, end, text in _milliseconds(cues):
-        safe = text.replace("-->", "->").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         parts.append(f"{_clock(start, '.')} --> {_clock(end, '.')}\n{safe}\n")
     return "\n".join(parts)
 

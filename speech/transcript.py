@@ -4,6 +4,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -56,11 +57,17 @@ class Transcript:
         return WRITERS[format](self)
 
     def save(self, path: str | Path, format: str) -> None:
-        """Write aside, then rename."""
-        text, path = self.render(format), Path(path)
-        aside = path.with_name(path.name + ".tmp")
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
+        """Written aside, then renamed: the file is whole or not there. SpeechError when it cannot be written."""
+        data, path = self.render(format).encode(), Path(path)
+        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            aside.write_bytes(data)
+            os.replace(aside, path)
+        except OSError as error:
+            raise SpeechError(f"{path}: cannot be written ({error.strerror})") from None
+        finally:
+            with suppress(OSError):
+                aside.unlink()
 
 
 def compression_ratio(text: str) -> float:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lhotse import CutSet
 
-from recipes.prepare.corpus import prepare, run, shared_corpus
+from recipes.prepare.corpus import prepare, shared_corpus
 from speech.data.tsv import SPLITS, Utterance, audio_path, cuts_from_folder, make_cuts, read_table
-from speech.errors import SpeechError
+from speech.errors import SpeechError, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,12 +1,10 @@
 """What the prepare scripts share: where corpora lie, which utterances are kept, what was written."""
 
 import os
-import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 from lhotse import CutSet
 from lhotse.cut import Cut
@@ -91,16 +89,6 @@ def write(cuts: Iterable[Cut], out: Path, name: str, report: Report) -> None:
     for cut in cuts:
         total = total.plus(cut)
     report.written[name] = total
-
-
-def run(main: Callable[[], object]) -> NoReturn:
-    """The script's end: a fault of the user's input is one line on stderr and the error's exit code."""
-    try:
-        main()
-    except SpeechError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    sys.exit(0)
 
 
 def _fault(cut: Cut, min_seconds: float, max_seconds: float) -> str | None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from lhotse import CutSet
 
 from recipes.prepare import espeak, fsdd
-from recipes.prepare.corpus import Report, make_folder, run, shared_corpus, write
+from recipes.prepare.corpus import Report, make_folder, shared_corpus, write
 from recipes.prepare.strings import Strings, draw_strings, join
 from speech.data.tsv import SPLITS, cuts_from_folder
-from speech.errors import DataError, SpeechError
+from speech.errors import DataError, SpeechError, run
 
 SINGLE_EDGE_SECONDS = 0.1  # a recogniser trained on strings with pauses expects silence around a single digit too
 

@@ -7,8 +7,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from recipes.prepare.corpus import prepare, run
+from recipes.prepare.corpus import prepare
 from speech.data.tsv import cuts_from_folder
+from speech.errors import run
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,9 +9,8 @@ import soundfile
 from lhotse import CutSet
 
 from recipes.prepare import commonvoice, folder
-from recipes.prepare.corpus import run
 from speech.data.tsv import cuts_from_folder
-from speech.errors import AudioError, DataError, SpeechError
+from speech.errors import AudioError, DataError, SpeechError, run
 
 HEADER = "id\tspeaker\tsplit\tduration\taudio\ttext\taccent"
 

@@ -1,0 +1,281 @@
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from speech.errors import AudioError, SpeechError
+from speech.folder import save_model
+from speech.generation import GenerationConfig
+from speech.models.aed import AED
+from speech.nn.config import AEDConfig, DecoderConfig, EncoderConfig, FrontendConfig
+from speech.recognizer import load_model, pick_device
+from speech.text.tokenizer import Tokenizer
+
+RATE = 16000
+DIGITS = "zero one two three four five six seven eight nine".split()
+
+
+@pytest.fixture
+def make_model(tmp_path):
+    """A random model whose answers depend on the audio and end at different lengths."""
+
+    def make(kind="mel", sample_rate=RATE, **generation):
+        tokenizer = Tokenizer.train(DIGITS, tmp_path / "t.model", 64, byte_fallback=False, languages=("en", "de"))
+        torch.manual_seed(0)
+        encoder = EncoderConfig(d_model=16, n_layers=1, n_heads=2, d_ff=32, subsampling_channels=4, conv_kernel=3)
+        decoder = DecoderConfig(d_model=16, n_layers=1, n_heads=2, d_ff=32, max_tokens=40)
+        model = AED(AEDConfig(FrontendConfig(kind, sample_rate, n_mels=16), encoder, decoder), tokenizer.size)
+        with torch.no_grad():
+            model.decoder.embed.weight.mul_(2)
+            model.decoder.layers[0].cross.out.weight.mul_(30)
+            model.decoder.norm.weight.normal_()
+            model.decoder.head_bias[tokenizer.eos_id] = 1
+        save_model(tmp_path / "model", model, tmp_path / "t.model", GenerationConfig(**generation))
+        return load_model(tmp_path / "model", "cpu")
+
+    return make
+
+
+def noise(samples: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=samples) * np.linspace(0, 0.2 + 0.1 * seed, samples)).clip(-1, 1).astype(np.float32)
+
+
+WAVEFORMS = [noise(n, seed) for seed, n in enumerate([8000, 31000, 500, 16000, 24001, 4000, 16000])]
+
+
+@pytest.mark.parametrize("kind", ["mel", "kaldi"])
+@pytest.mark.parametrize("pad_seconds", [0.0, 0.15])
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_a_batch_equals_its_singles(make_model, kind, pad_seconds, beam_size):
+    model = make_model(kind, pad_seconds=pad_seconds)
+    options = {"sampling_rate": RATE, "beam_size": beam_size}
+    alone = [model.transcribe(x, **options) for x in WAVEFORMS]
+    for batch_size in (3, 16):
+        together = model.transcribe(WAVEFORMS, batch_size=batch_size, **options)
+        assert [(t.text, t.duration) for t in together] == [(t.text, t.duration) for t in alone]
+        for one, other in zip(together, alone, strict=True):
+            assert [s.tokens for s in one.segments] == [s.tokens for s in other.segments]
+            assert [s.avg_logprob for s in one.segments] == pytest.approx([s.avg_logprob for s in other.segments], 1e-3)
+    assert len({t.text for t in alone}) > 3
+    assert [t.duration for t in alone] == [len(x) / RATE for x in WAVEFORMS]
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3])
+def test_scores_of_a_batch_are_those_of_its_singles(make_model, beta):
+    model = make_model()
+    options = replace(model.options(beam_size=4), n_best=4, coverage_penalty=beta)
+    prompt = model._prompt(None, "transcribe")
+    together = model.search(WAVEFORMS, prompt, options)
+    for waveform, found in zip(WAVEFORMS, together, strict=True):
+        [alone] = model.search([waveform], prompt, options)
+        assert [h.tokens for h in found] == [h.tokens for h in alone]
+        assert [h.score for h in found] == pytest.approx([h.score for h in alone], 1e-3)
+
+
+def test_silence_around_the_audio_is_part_of_what_is_heard(make_model):
+    model = make_model(pad_seconds=0.25)
+    [[padded]] = model.search([WAVEFORMS[1]], model._prompt(None, "transcribe"), model.options())
+    duration = model.transcribe(WAVEFORMS[1], sampling_rate=RATE).duration
+    model = make_model()
+    [[by_hand]] = model.search([np.pad(WAVEFORMS[1], 4000)], model._prompt(None, "transcribe"), model.options())
+    assert padded.tokens[:9] == by_hand.tokens[:9]
+    assert padded.token_log_probs[:9] == pytest.approx(by_hand.token_log_probs[:9], 1e-3)
+    assert duration == 31000 / RATE
+
+
+def test_every_kind_of_source_gives_the_same(make_model, tmp_path):
+    model, path = make_model(), tmp_path / "a.wav"
+    sf.write(path, WAVEFORMS[1], RATE, subtype="FLOAT")
+    expected = model.transcribe(WAVEFORMS[1], sampling_rate=RATE)
+    with path.open("rb") as file:
+        for source in (str(path), path, path.read_bytes(), file, io.BytesIO(path.read_bytes())):
+            assert model.transcribe(source) == expected
+    assert model.transcribe(WAVEFORMS[1].astype(np.float64), sampling_rate=RATE) == expected
+    mixed = model.transcribe([path, WAVEFORMS[0], path.read_bytes()], sampling_rate=RATE)
+    other = model.transcribe(WAVEFORMS[0], sampling_rate=RATE)
+    assert [t.text for t in mixed] == [expected.text, other.text, expected.text]
+    assert model.transcribe((path,)) == [expected]
+    assert model.transcribe([]) == []
+
+
+def test_another_rate_is_resampled(make_model, tmp_path):
+    model, path = make_model(), tmp_path / "a.wav"
+    sf.write(path, WAVEFORMS[1], 22050, subtype="FLOAT")
+    assert model.transcribe(WAVEFORMS[1], sampling_rate=22050) == model.transcribe(path)
+    assert model.transcribe(path).duration == pytest.approx(31000 / 22050, abs=1e-3)
+
+
+def test_what_is_wrong_with_an_array_is_said(make_model):
+    model, good = make_model(max_seconds=2.0), WAVEFORMS[0]
+    broken = good.copy()
+    broken[7] = np.nan
+    for source, rate, message in [
+        (good, None, r"array of shape \(8000,\): needs sampling_rate"),
+        (good, 0, "sampling_rate 0 Hz is outside 4000 ... 384000 Hz"),
+        (good, 1, "sampling_rate 1 Hz is outside"),
+        (good[None], RATE, r"array of shape \(1, 8000\): needs samples in one dimension"),
+        (good[:0], RATE, r"array of shape \(0,\): needs samples"),
+        (np.array(1.0), RATE, r"array of shape \(\)"),
+        (broken, RATE, "NaN or infinite"),
+        (np.full(8000, -np.inf), RATE, "NaN or infinite"),
+        ((good * 32767).astype(np.int16), RATE, r"has int16 samples, needs floating-point ones in \[-1, 1\]"),
+        (np.array(["a"] * 8000), RATE, "floating-point"),
+        (good[:159], RATE, "159 samples at 16000 Hz are too short for one frame"),
+        (np.zeros(RATE * 5 // 2), RATE, r"2\.5 s long, the limit is 2 s \(max_seconds in generation_config.json\)"),
+        (3.5, RATE, "float is no audio: give a path, bytes, a file or a numpy array"),
+        (None, RATE, "NoneType is no audio"),
+    ]:
+        for one in (source, [good, source]):
+            with pytest.raises(SpeechError, match=message) as caught:
+                model.transcribe(one, sampling_rate=rate)
+            assert "\n" not in str(caught.value)
+
+
+def test_padding_makes_a_short_sound_long_enough(make_model):
+    assert make_model(pad_seconds=0.1).transcribe(WAVEFORMS[0][:10], sampling_rate=RATE).duration == 10 / RATE
+
+
+def test_a_broken_file_is_named(make_model, tmp_path):
+    model = make_model()
+    (tmp_path / "a.wav").write_bytes(b"RIFF1234WAVE" + bytes(99))
+    sf.write(tmp_path / "short.wav", WAVEFORMS[0][:100], RATE)
+    for source, message in [
+        (tmp_path / "a.wav", f"{tmp_path}/a.wav: cannot be decoded"),
+        (tmp_path / "none.wav", f"{tmp_path}/none.wav: No such file"),
+        (tmp_path / "short.wav", f"{tmp_path}/short.wav: 100 samples at 16000 Hz are too short"),
+        (b"", "audio bytes: is empty"),
+        ((tmp_path / "short.wav").read_bytes(), "audio bytes: 100 samples"),
+    ]:
+        with pytest.raises(AudioError, match=message) as caught:
+            model.transcribe(source)
+        assert "\n" not in str(caught.value)
+
+
+class Counted(io.BytesIO):
+    taken = 0
+
+    def read(self, *args):
+        data = super().read(*args)
+        self.taken += len(data)
+        return data
+
+    def readinto(self, buffer):
+        count = super().readinto(buffer)
+        self.taken += count
+        return count
+
+
+def test_long_audio_is_refused_with_the_setting_and_without_reading_on(make_model, tmp_path):
+    model, path = make_model(max_seconds=2.0), tmp_path / "long.wav"
+    message = r"{}: longer .*, the limit is 2 s \(max_seconds in generation_config.json\)$"
+    for seconds in (2.01, 2.9, 60):
+        sf.write(path, np.zeros(round(seconds * RATE)), RATE)
+        with pytest.raises(AudioError, match=message.format(path)):
+            model.transcribe(path)
+        with pytest.raises(AudioError, match=message.format("audio bytes")):
+            model.transcribe(path.read_bytes())
+    file = Counted(path.read_bytes())
+    with pytest.raises(AudioError, match=message.format("audio stream")):
+        model.transcribe(file)
+    assert file.taken < 10 * RATE * 2  # bytes of 10 s
+    sf.write(path, WAVEFORMS[0], 4000)  # exactly the limit
+    assert model.transcribe(path).duration == 2.0
+    assert model.transcribe(WAVEFORMS[0], sampling_rate=4000).duration == 2.0
+
+
+def test_a_model_may_take_more_than_audio_is_allowed_elsewhere(make_model):
+    file = io.BytesIO()
+    sf.write(file, np.zeros(7300 * 4000, np.int16), 4000, format="flac")
+    assert len(make_model(sample_rate=4000, max_seconds=8000.0).load(file.getvalue())) == 7300 * 4000
+
+
+def test_wrong_settings_are_refused_before_any_audio_is_read(make_model):
+    model = make_model()
+    for options, message in [
+        ({"language": "xx"}, "language 'xx' is not one of en, de"),
+        ({"task": "sing"}, "task 'sing' is not one of transcribe, translate"),
+        ({"beam_size": 0}, "beam_size 0 must be at least 1"),
+        ({"batch_size": 0}, "batch_size 0 must be at least 1"),
+        ({"length_penalty": 1e9}, r"length_penalty 1e\+09 is outside -10 ... 10"),
+        ({"length_penalty": float("nan")}, "length_penalty nan is outside"),
+    ]:
+        with pytest.raises(SpeechError, match=message):
+            model.transcribe("none.wav", **options)
+
+
+def test_settings_of_the_model_hold_where_none_are_given(make_model):
+    model = make_model(beam_size=3, length_penalty=0.2, language="de")
+    assert (model.options().size, model.options().length_penalty) == (3, 0.2)
+    assert (model.options(1, 0.0).size, model.options(1, 0.0).length_penalty) == (1, 0.0)
+    assert model.transcribe(WAVEFORMS[0], sampling_rate=RATE).language == "de"
+    assert model.transcribe(WAVEFORMS[0], sampling_rate=RATE, language="en").language == "en"
+
+
+def test_prompt_follows_language_and_task(make_model):
+    model = make_model(language="de")
+    symbol = model.tokenizer.special
+    head = [symbol("<|startoftranscript|>"), symbol("<|de|>")]
+    assert model._prompt(None, "transcribe") == [*head, symbol("<|transcribe|>"), symbol("<|de|>"), symbol("<|nopnc|>")]
+    assert model._prompt("de", "translate") == [*head, symbol("<|translate|>"), symbol("<|en|>"), symbol("<|nopnc|>")]
+
+
+def test_the_text_is_capped_by_the_audio_and_by_the_decoder(make_model):
+    # no end: 2 tokens a second and 3 more; 40 places less 5 of the prompt and 1 for the end
+    for rate, expected in [(2.0, [4, 7, 5]), (1000.0, [34, 34, 34])]:
+        model = make_model(max_tokens_per_second=rate, extra_tokens=3, pad_seconds=0.5)
+        with torch.no_grad():
+            model.model.decoder.head_bias[model.tokenizer.eos_id] = -1000
+        found = model.transcribe([WAVEFORMS[i] for i in (0, 1, 3)], sampling_rate=RATE)
+        assert [len(t.segments[0].tokens) for t in found] == expected
+
+
+def test_special_symbols_never_come(make_model):
+    model = make_model()
+    never = [i for i in model.tokenizer.special_ids if i != model.tokenizer.eos_id]
+    with torch.no_grad():
+        model.model.decoder.head_bias[never] = 1000
+    found = model.transcribe(WAVEFORMS, sampling_rate=RATE)
+    assert not set(never) & {token for t in found for s in t.segments for token in s.tokens}
+
+
+def test_a_loop_is_left_after_ten(make_model):
+    model = make_model()
+    one = model.tokenizer.encode("one")[0]
+    with torch.no_grad():
+        model.model.decoder.head_bias[one] = 1000
+    [segment] = model.transcribe(WAVEFORMS[1], sampling_rate=RATE).segments
+    assert segment.tokens[:10] == [one] * 10 and segment.tokens[10] != one
+
+
+def test_a_transcript_says_what_was_heard(make_model):
+    model = make_model()
+    found = model.transcribe(WAVEFORMS[1], sampling_rate=RATE)
+    [segment] = found.segments
+    assert found.text == segment.text == model.tokenizer.decode(segment.tokens).strip() != ""
+    assert (segment.start, segment.end, found.duration) == (0.0, 31000 / RATE, 31000 / RATE)
+    [[best]] = model.search([WAVEFORMS[1]], model._prompt(None, "transcribe"), model.options())
+    assert segment.avg_logprob == pytest.approx(sum(best.token_log_probs) / len(best.token_log_probs))
+    with torch.no_grad():
+        model.model.decoder.head_bias[model.tokenizer.eos_id] = 1000
+    silent = model.transcribe(WAVEFORMS[1], sampling_rate=RATE)
+    assert (silent.text, silent.segments) == ("", [])
+
+
+def test_a_device_that_is_not_there_is_named(make_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    make_model()
+    for name, message in [
+        ("cuda", "device cuda is not available: torch sees no such GPU; choose device cpu or auto"),
+        ("cuda:9", "device cuda:9 is not available"),
+        ("gpu", "device 'gpu' is unknown; choose auto, cpu or cuda"),
+    ]:
+        with pytest.raises(SpeechError, match=message):
+            load_model(tmp_path / "model", name)
+    assert pick_device("cpu") == torch.device("cpu")
+    with pytest.raises(SpeechError, match="model folder nowhere does not exist"):
+        load_model(Path("nowhere"), "cpu")
