@@ -5,9 +5,10 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from speech import __version__
-from speech.errors import AudioError, SpeechError
+from speech.errors import AudioError, SpeechError, run
 
 PASSED_ON = {
     "train": ("recipes.train_aed", "train a recogniser from manifests and a YAML configuration"),
@@ -34,12 +35,12 @@ def _add_transcribe(commands) -> None:
     p.add_argument("audio", nargs="+", help="audio files")
     p.add_argument("--output_dir", "-o", default=".", help="folder of the result files (default: here)")
     p.add_argument("--output_format", "-f", choices=(*FORMATS, "all"), default="all", help="default: all")
-    p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    p.add_argument("--task", choices=("transcribe", "translate"), default="transcribe")
+    p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
+    p.add_argument("--task", choices=("transcribe", "translate"), default="transcribe", help="translate: into English")
     p.add_argument("--language", help="language spoken (default: the model's)")
     p.add_argument("--beam_size", type=int, help="1 is greedy (default: the model's)")
     p.add_argument("--length_penalty", type=float, help="default: the model's")
-    p.add_argument("--batch_size", type=int, default=16)
+    p.add_argument("--batch_size", type=int, default=16, help="files recognised at once (default: 16)")
     p.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
     p.add_argument("--quiet", action="store_true", help="do not print the texts")
     p.set_defaults(run=transcribe)
@@ -83,10 +84,9 @@ def _plan_outputs(audio: Sequence[str], out: Path) -> list[Path]:
 def transcribe(args: argparse.Namespace) -> int:
     import torch
 
-    from speech.audio.decode import decode
     from speech.recognizer import Recognizer
 
-    if args.threads:
+    if args.threads > 0:
         torch.set_num_threads(args.threads)
     out = Path(args.output_dir)
     try:
@@ -95,13 +95,14 @@ def transcribe(args: argparse.Namespace) -> int:
         raise SpeechError(f"output folder {out}: {error.strerror}; give another --output_dir") from None
     recognizer = Recognizer(args.model, args.device)
     options = {k: getattr(args, k) for k in ("language", "task", "beam_size", "length_penalty", "batch_size")}
+    recognizer.transcribe([], **options)  # a wrong setting fails before any audio is read
     failed, formats = 0, FORMATS if args.output_format == "all" else (args.output_format,)
     pairs = list(zip(args.audio, _plan_outputs(args.audio, out), strict=True))
     for at in range(0, len(pairs), args.batch_size):
         good = []
         for path, target in pairs[at : at + args.batch_size]:
             try:
-                good.append((path, target, decode(path, recognizer.sample_rate)))
+                good.append((path, target, recognizer.load(path)))
             except AudioError as error:
                 failed += 1
                 print(f"error: {error}", file=sys.stderr)
@@ -143,9 +144,8 @@ def validate(args: argparse.Namespace) -> int:
 def files(args: argparse.Namespace) -> int:
     from speech.data.manifests import open_manifest, sources
 
-    found = list(
-        dict.fromkeys(s for cut in list(open_manifest(args.manifest)) for s in sources(cut) if isinstance(s, str))
-    )
+    cuts = list(open_manifest(args.manifest))
+    found = list(dict.fromkeys(s for cut in cuts for s in sources(cut) if isinstance(s, str)))
     count = len(found) if args.count is None else args.count
     if not 0 < count <= len(found):
         raise SpeechError(f"--count {count}: {args.manifest} has {len(found)} audio files")
@@ -153,16 +153,12 @@ def files(args: argparse.Namespace) -> int:
     return 0
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        if argv and argv[0] in PASSED_ON:
-            importlib.import_module(PASSED_ON[argv[0]][0]).main(argv[1:])
-            code = 0
-        else:
-            args = make_parser().parse_args(argv)
-            code = args.run(args)
-    except SpeechError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code
-    sys.exit(code)
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    run(lambda: _dispatch(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _dispatch(argv: list[str]) -> int | None:
+    if argv and argv[0] in PASSED_ON:
+        return importlib.import_module(PASSED_ON[argv[0]][0]).main(argv[1:])
+    args = make_parser().parse_args(argv)
+    return args.run(args)
