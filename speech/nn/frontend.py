@@ -31,14 +31,12 @@ def slaney_mels(n_mels: int, n_fft: int, sample_rate: int, low: float, high: flo
 
 
 def kaldi_mels(n_mels: int, n_fft: int, sample_rate: int, low: float, high: float) -> Tensor:
-    """[n_mels, n_fft/2+1] triangles of unit height, straight on the mel scale; the Nyquist bin is unused."""
+    """[n_mels, n_fft/2+1] triangles of unit height, straight on the mel scale."""
     bins = _hz_to_mel(torch.arange(n_fft // 2 + 1, dtype=torch.float64) * sample_rate / n_fft, slaney=False)
     ends = _hz_to_mel(torch.tensor([low, high], dtype=torch.float64), slaney=False)
     edges = torch.linspace(ends[0], ends[1], n_mels + 2, dtype=torch.float64)
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    triangles = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
-    triangles[:, -1] = 0
-    return triangles
+    return torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
 
 
 def dft_kernel(size: int, n_fft: int) -> Tensor:
@@ -80,8 +78,7 @@ class Frontend(nn.Module):
         eye = torch.eye(n, dtype=torch.float64)
         remove_dc = eye - 1 / n
         emphasis = eye - self.config.preemphasis * torch.diag(torch.ones(n - 1, dtype=torch.float64), -1)
-        emphasis[0, 0] -= self.config.preemphasis
-        povey = torch.hann_window(n, periodic=False, dtype=torch.float64) ** 0.85
+        povey = torch.hann_window(n, periodic=False, dtype=torch.float64) ** 0.85  # zero at both ends
         return dft_kernel(n, self.n_fft) @ (povey[:, None] * (emphasis @ remove_dc))
 
     def _mel_kernel(self) -> Tensor:

@@ -145,6 +145,7 @@ class _Utterance:
 
 
 def _prepare(scores: Scores, rows: list[_Row], options: BeamOptions, rules: Sequence[Rule]):
+    assert scores.attention is not None or not options.coverage_penalty
     log_probs = scores.log_probs.astype(np.float32, copy=True)
     if options.temperature != 1.0:
         assert scores.ids is None

@@ -6,8 +6,6 @@ from tiny import FIRERED
 from torch import nn
 
 from speech.models.aed import AED, count_parameters
-from speech.models.decoder import DecoderLayer
-from speech.nn.attention import Attention, RelativeAttention
 from speech.nn.config import AEDConfig, EncoderConfig
 
 close = torch.testing.assert_close
@@ -49,12 +47,6 @@ def test_ctc_head_is_an_option(aed):
     without = AED(dataclasses.replace(aed.config, ctc=False), 29)
     assert set(aed.state_dict()) - set(without.state_dict()) == {"ctc.weight", "ctc.bias"}
     close(aed.ctc_log_probs(torch.randn(1, 3, 16)).exp().sum(-1), torch.ones(1, 3))
-
-
-def test_all_attention_is_one_class(aed):
-    kinds = [type(m) for m in aed.modules() if isinstance(m, Attention)]
-    assert kinds.count(RelativeAttention) == aed.config.encoder.n_layers
-    assert kinds.count(Attention) == 2 * sum(isinstance(m, DecoderLayer) for m in aed.modules())
 
 
 def test_config_survives_its_dictionary(aed):
