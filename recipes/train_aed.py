@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speech.config import parse
+from speech.errors import SpeechError, run
 from speech.training.config import AEDRecipe
 
 log = logging.getLogger(__name__)
@@ -23,11 +24,11 @@ def train(recipe: AEDRecipe) -> Path:
     from speech.data.asr import ASRStream, tokenize
     from speech.data.manifests import open_manifest
     from speech.data.statistics import feature_statistics
-    from speech.errors import SpeechError
     from speech.models.aed import AED, count_parameters
     from speech.text.tokenizer import Tokenizer
     from speech.training.aed_task import AEDTask
     from speech.training.average import write_average
+    from speech.training.run import describe
     from speech.training.trainer import fit
 
     data, config = recipe.data, recipe.train
@@ -39,10 +40,11 @@ def train(recipe: AEDRecipe) -> Path:
     torch.manual_seed(config.seed)
     tokenizer = Tokenizer.load(data.tokenizer)
     rate, total = recipe.model.frontend.sample_rate, config.max_steps * config.accumulate
-    train_cuts = tokenize(open_manifest(data.train), tokenizer, data)
-    dev_cuts = tokenize(open_manifest(data.dev), tokenizer, data)
+    limit = recipe.model.decoder.max_tokens
+    train_cuts = tokenize(open_manifest(data.train), tokenizer, data, limit)
+    dev_cuts = tokenize(open_manifest(data.dev), tokenizer, data, limit)
     for name, part in (("train", train_cuts), ("dev", dev_cuts)):
-        hours = sum(cut.duration for cut in part.cuts) / 3600
+        hours = sum(cut.duration for cut in list(part.cuts)) / 3600
         log.info(f"{name}: {len(part.tokens)} cuts, {hours:.2f} h, {part.dropped} over {data.max_seconds} s left out")
     train_stream = ASRStream(train_cuts, data, rate, config.seed, total, data.augment)
     if data.augment.noise_manifest:
@@ -53,12 +55,14 @@ def train(recipe: AEDRecipe) -> Path:
     log.info(f"model: {count_parameters(model):,} parameters, {tokenizer.size} tokens")
     if recipe.model.frontend.norm == "global":
         model.frontend.mean, model.frontend.inv_std = feature_statistics(model.frontend, train_cuts.cuts)
-    root = fit(AEDTask(model, recipe, tokenizer.blank_id), train_stream, dev_stream, recipe.optim, config)
+    task = AEDTask(model, recipe, tokenizer.blank_id)
+    root = fit(task, train_stream, dev_stream, recipe.optim, config, describe(recipe))
     folder = Path(config.out) / "model"
-    write_average(root, config.keep, model, recipe, folder)
-    log.info(f"model folder: {folder}")
+    if root is not None:
+        write_average(root, config.keep, model, recipe, folder)
+        log.info(f"model folder: {folder}")
     return folder
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -28,6 +28,13 @@ def one_line(error: Exception, limit: int = 300) -> str:
     return " ".join(str(error).split())[:limit]
 
 
+def above_zero(section: str, config: object, *names: str) -> None:
+    """SpeechError for the first of these settings that is not above 0."""
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise SpeechError(f"{section}.{name} {getattr(config, name)} must be above 0")
+
+
 def run(main: Callable[[], int | None]) -> NoReturn:
     """The end of every program: a fault of the user's input is one line on stderr and the error's exit code."""
     try:

@@ -100,6 +100,10 @@ def test_transcribe_writes_one_format_where_it_is_told(tiny_model: Path, wav: Pa
         (["train", "--config", "{tmp}/broken.yaml"], 2, "parsing"),
         (["train", "--config", "{tmp}/object.yaml"], 2, "object"),
         (["train", "--model.decoder.n_layer", "3"], 2, "--model.decoder.n_layer"),
+        (["train", "--train.max_steps", "0"], 2, "train.max_steps 0 must be above 0"),
+        (["train", "--data.batch_seconds", "-3"], 2, "data.batch_seconds -3.0 must be above 0"),
+        (["train", "--data.augment.speeds", "[1, 0]"], 2, "data.augment.speeds [1.0, 0.0] needs factors above 0"),
+        (["train", "--optim.betas", "[0.9]"], 2, "optim.betas"),
     ],
 )
 def test_a_user_fault_is_one_line(

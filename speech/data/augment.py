@@ -31,15 +31,19 @@ def mix_noise(x: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
 def spec_augment_masks(
     rngs: list[np.random.Generator], frames: list[int], bins: int, freq: tuple[int, int], time: tuple[int, int]
 ) -> Tensor:
-    """Frequency and time masks (count, width) of SpecAugment (arXiv 1904.08779) -> [B, T, F], False where hidden."""
+    """Frequency and time masks (count, width) of SpecAugment (arXiv 1904.08779) -> [B, T, F], False where hidden.
+
+    Widths shrink where the masks together could hide more than half of the frames, or every bin.
+    """
+    freq_width = min(freq[1], (bins - 1) // max(1, freq[0]))
     keep = torch.ones(len(frames), max(frames), bins, dtype=torch.bool)
     for row, (rng, length) in enumerate(zip(rngs, frames, strict=True)):
         for _ in range(freq[0]):
-            width = int(rng.integers(0, freq[1] + 1))
+            width = int(rng.integers(0, freq_width + 1))
             start = int(rng.integers(0, max(1, bins - width)))
             keep[row, :, start : start + width] = False
         for _ in range(time[0]):
-            width = int(rng.integers(0, min(time[1], max(1, length // 4)) + 1))
+            width = int(rng.integers(0, min(time[1], length // (2 * time[0])) + 1))
             start = int(rng.integers(0, max(1, length - width)))
             keep[row, start : start + width] = False
     return keep

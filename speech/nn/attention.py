@@ -37,10 +37,10 @@ def attend(
     return F.scaled_dot_product_attention(q, k, v, attn_mask=_score_mask(mask, bias), dropout_p=dropout)
 
 
-def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
     """The weights `attend` uses, [B, H, T, S]: for coverage, alignments and pictures."""
     identity = torch.eye(k.size(2), device=k.device, dtype=k.dtype).expand(*k.shape[:2], -1, -1)
-    return attend(q, k, identity, mask)
+    return attend(q, k, identity, mask, bias)
 
 
 class Attention(nn.Module):
@@ -100,10 +100,17 @@ class RelativeAttention(Attention):
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """x [B, T, C]; positions [2T-1, C] with rows for distance T-1 ... -(T-1)."""
-        q = self.project_q(x)  # [B, H, T, D]
+        q, bias = self._query(x, positions)
+        return self._finish(q, self.project_kv(x), mask, bias)
+
+    def weights(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        q, bias = self._query(x, positions)
+        return attention_weights(q, self.project_kv(x).k, mask, bias)
+
+    def _query(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:  # q + u [B, H, T, D], bias [B, H, T, T]
+        q = self.project_q(x)
         p = self._heads(self.pos(positions)[None])  # [1, H, 2T-1, D]
-        bias = shift((q + self.v_pos[:, None]) @ p.transpose(2, 3)) * q.size(-1) ** -0.5
-        return self._finish(q + self.u[:, None], self.project_kv(x), mask, bias)
+        return q + self.u[:, None], shift((q + self.v_pos[:, None]) @ p.transpose(2, 3)) * q.size(-1) ** -0.5
 
 
 def shift(scores: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from speech.data.augment import example_rng, spec_augment_masks
 from speech.models.aed import AED
 from speech.models.losses import AEDLoss, aed_loss
 from speech.training.config import AEDRecipe
-from speech.training.optim import make_optimizer
+from speech.training.optim import make_optimizer, scale_gradients
 
 
 def global_sum(value: Tensor, strategy) -> Tensor:
@@ -17,11 +17,12 @@ def global_sum(value: Tensor, strategy) -> Tensor:
 
 
 class AEDTask(L.LightningModule):
-    """Loss = ((1 - w) attention + w CTC) per target token, summed and divided once over all ranks."""
+    """Loss = ((1 - w) attention + w CTC), summed and divided once by the target tokens of all ranks and batches."""
 
     def __init__(self, model: AED, recipe: AEDRecipe, blank: int):
         super().__init__()
         self.model, self.recipe, self.blank = model, recipe, blank
+        self.step_tokens: Tensor | float = 0.0  # target tokens of this optimiser step so far, on this rank
 
     def losses(self, batch: ASRBatch, augment: bool) -> AEDLoss:
         features, lengths = self.model.frontend(batch.waveforms, batch.waveform_lengths)
@@ -47,10 +48,16 @@ class AEDTask(L.LightningModule):
         parts = self.losses(batch, augment=True)
         w = self.recipe.train.ctc_weight if parts.ctc is not None else 0.0
         ctc = parts.ctc.total if parts.ctc is not None else parts.attention.total.new_zeros(())
-        weight = global_sum(parts.attention.weight, self.trainer.strategy)
-        loss = ((1 - w) * parts.attention.total + w * ctc) * self.trainer.world_size / weight
-        n = parts.attention.weight
-        return {"loss": loss, "attention": (parts.attention.total / n).detach(), "ctc": (ctc / n).detach()}
+        loss, n = (1 - w) * parts.attention.total + w * ctc, parts.attention.weight
+        self.step_tokens = self.step_tokens + n
+        return {"loss": loss, "sums": torch.stack([loss, parts.attention.total, ctc, n]).detach()}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        tokens, self.step_tokens = self.step_tokens, 0.0
+        assert isinstance(tokens, Tensor)
+        # DDP has averaged the gradients of the sums over ranks, Lightning has divided them by `accumulate`
+        divided = self.trainer.world_size * self.recipe.train.accumulate
+        scale_gradients(self.model, divided / global_sum(tokens, self.trainer.strategy))
 
     def on_validation_epoch_start(self) -> None:
         self.sums = torch.zeros(4, dtype=torch.float64)

@@ -9,7 +9,7 @@ from speech.errors import SpeechError
 from speech.folder import save_model
 from speech.generation import GenerationConfig
 from speech.models.aed import AED
-from speech.training.checkpoint import fault
+from speech.training.checkpoint import checkpoints, fault
 from speech.training.config import AEDRecipe
 
 
@@ -26,13 +26,13 @@ def average_states(files: list[Path]) -> dict[str, torch.Tensor]:
 
 def average_checkpoints(root: Path, count: int, model: AED) -> str:
     """Load the mean of the newest `count` whole checkpoints under `root` into the model; returns what was averaged."""
-    whole = [path for path in sorted(root.glob("step-*[0-9]")) if fault(path) is None][-count:]
+    whole = [path for path in checkpoints(root) if fault(path) is None][-count:]
     if not whole:
         raise SpeechError(f"no whole checkpoint in {root}")
     state = average_states([path / "model.safetensors" for path in whole])
     model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in state.items()})
     model.eval()
-    return f"Mean of the checkpoints of steps {', '.join(str(int(path.name.removeprefix('step-'))) for path in whole)}."
+    return f"Mean of the checkpoints of steps {', '.join(str(int(path.stem.removeprefix('step-'))) for path in whole)}."
 
 
 def write_average(root: Path, count: int, model: AED, recipe: AEDRecipe, folder: Path) -> None:

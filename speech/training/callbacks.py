@@ -2,10 +2,12 @@
 
 import json
 import logging
+import os
 import random
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -49,6 +51,16 @@ class ExactResume(L.Callback):
             torch.distributed.all_gather_object(states, own)
         return {"position": list(self.position), "consumed": self.consumed, "rng": states}
 
+    def on_load_checkpoint(self, trainer, pl_module, checkpoint: dict) -> None:
+        """The stream is one epoch to Lightning: a finished run that gets more max_steps is in the middle of it again.
+
+        Else Lightning would begin epochs without batches for ever.
+        """
+        loops = checkpoint["loops"]["fit_loop"]
+        loops["epoch_loop.batch_progress"]["is_last_batch"] = False
+        for counts in loops["epoch_progress"].values():
+            counts |= {"processed": 0, "completed": 0}
+
     def load_state_dict(self, state_dict: dict) -> None:
         self.position, self.consumed = (state_dict["position"][0], state_dict["position"][1]), state_dict["consumed"]
         self.stream.start, self.stream.consumed = self.position, self.consumed
@@ -57,9 +69,10 @@ class ExactResume(L.Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx: int) -> None:
         if self.pending is None:
             return
-        if len(self.pending) != trainer.world_size:
-            raise SpeechError(f"the checkpoint is of {len(self.pending)} processes, this run has {trainer.world_size}")
-        own, self.pending = self.pending[trainer.global_rank], None
+        states, self.pending = self.pending, None
+        if len(states) != trainer.world_size:  # only an inexact resume comes here
+            return
+        own = states[trainer.global_rank]
         torch.set_rng_state(own["torch"])
         if own["cuda"]:
             torch.cuda.set_rng_state_all(own["cuda"])
@@ -71,9 +84,11 @@ class SaveCheckpoints(L.Callback):
     """Saves every n steps and at SIGTERM/SIGUSR1; three failed saves in a row stop the run with exit code 75."""
 
     def __init__(self, root: Path, every: int):
-        self.root, self.every, self.failures, self.saved, self.signal = root, every, 0, -1, 0
+        self.root, self.every, self.failures, self.saved, self.signal = root, every, 0, 0, 0
 
-    def on_fit_start(self, trainer, pl_module) -> None:
+    def on_train_start(self, trainer, pl_module) -> None:
+        self.saved = trainer.global_step
+        # in the place of Lightning's, which would stop in mid-step; it gives back what was there before at the end
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._flag)
 
@@ -81,60 +96,117 @@ class SaveCheckpoints(L.Callback):
         self.signal = number
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx: int) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # a checkpoint does not hold the gradients of half a step
         step = trainer.global_step
-        stop = bool(trainer.strategy.reduce(torch.tensor(float(self.signal), device=pl_module.device), reduce_op="max"))
-        due = step % self.every == 0 or step == trainer.max_steps or stop
-        if due and step != self.saved and step > 0:
-            self._save(trainer, step)
+        if step == trainer.max_steps:
+            return
+        stop = self._any_rank(trainer, pl_module, self.signal != 0)
+        if step % self.every == 0 or stop:
+            self._save(trainer, pl_module, step)
         if stop:
-            raise Stopped(f"stopped by a signal after step {step}; the same command goes on")
+            raise Stopped(f"stopped by a signal after step {step}; the same command goes on from step {self.saved}")
 
-    def _save(self, trainer, step: int) -> None:
+    def on_train_end(self, trainer, pl_module) -> None:
+        self._save(trainer, pl_module, trainer.global_step)  # after the last validation: a kill in it must repeat it
+
+    def _any_rank(self, trainer, pl_module, flag: bool) -> bool:
+        return bool(trainer.strategy.reduce(torch.tensor(float(flag), device=pl_module.device), reduce_op="max"))
+
+    def _save(self, trainer, pl_module, step: int) -> None:
+        error = None
         try:
             trainer.save_checkpoint(self.root / f"step-{step:08d}")
-            self.failures, self.saved = 0, step
-        except OSError as error:
-            self.failures += 1
+        except OSError as caught:
+            error = caught
             log.error("checkpoint of step %d not saved: %s", step, error)
-            if self.failures >= 3:
-                raise Stopped(f"three checkpoints in a row could not be saved: {error}") from error
+            trainer.strategy.barrier("Trainer.save_checkpoint")  # where the other ranks wait
+        if not self._any_rank(trainer, pl_module, error is not None):
+            self.failures, self.saved = 0, step
+            return
+        self.failures += 1
+        if self.failures >= 3:
+            raise Stopped(
+                f"three checkpoints in a row could not be saved in {self.root}: {error or 'see rank 0'}. When there is "
+                f"room, the same command goes on from step {self.saved}."
+            )
 
 
 class FiniteLoss(L.Callback):
-    """A non-finite loss saves the batch, names the utterances and stops."""
+    """A non-finite loss or gradient saves the batch, names the utterances and stops, before the optimiser step.
+
+    The gradients have met those of the other ranks by then, so that all ranks stop together.
+    """
 
     def __init__(self, out: Path):
         self.out = out
+        self.seen: list[tuple[torch.Tensor, ASRBatch]] = []  # losses and batches of this optimiser step
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch: ASRBatch, batch_idx: int) -> None:
-        loss = outputs["loss"]
-        if torch.isfinite(loss):
+    def on_train_batch_start(self, trainer, pl_module, batch: ASRBatch, batch_idx: int) -> None:
+        self.batch = batch
+
+    def on_before_backward(self, trainer, pl_module, loss: torch.Tensor) -> None:
+        self.seen.append((loss.detach(), self.batch))
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        seen, self.seen = self.seen, []
+        norm = torch.nn.utils.get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
+        if torch.isfinite(norm + torch.stack([loss for loss, _ in seen]).sum()):
             return
-        path = self.out / f"nonfinite-step-{trainer.global_step}.pt"
+        loss, batch = next((pair for pair in seen if not torch.isfinite(pair[0])), seen[-1])
+        step = trainer.global_step + 1
+        path = self.out / f"nonfinite-step-{step}-rank-{trainer.global_rank}.pt"
         torch.save({k: v for k, v in vars(batch).items()}, path)
         raise SpeechError(
-            f"loss is {float(loss)} at step {trainer.global_step}, utterances {', '.join(batch.ids)}; batch saved in "
-            f"{path}. Lower optim.lr or optim.clip, or look at these utterances."
+            f"at step {step} the loss is {float(loss)}, the norm of the gradient {float(norm)}, utterances "
+            f"{', '.join(batch.ids)}; batch saved in {path}. Lower optim.lr or optim.clip, or look at these utterances."
         )
 
 
 class Progress(L.Callback):
-    """One true log line per interval, the same numbers as JSONL and for TensorBoard, and a bar of audio seconds."""
+    """One true log line per interval, the same numbers as JSONL and for TensorBoard, and a bar of steps.
 
-    def __init__(self, out: Path, every: int, sample_rate: int, max_steps: int, accumulate: int):
-        self.path, self.every, self.rate = out / "log.jsonl", every, sample_rate
-        self.max_steps, self.accumulate = max_steps, accumulate
+    Losses are per target token and seconds of audio per second, over all ranks and all batches since the last line.
+    """
+
+    def __init__(self, out: Path, every: int, valid_every: int, sample_rate: int, max_steps: int):
+        self.path, self.every, self.valid_every = out / "log.jsonl", every, valid_every
+        self.rate, self.max_steps = sample_rate, max_steps
         self.bar: tqdm | None = None
         self._reset()
 
     def _reset(self) -> None:
-        self.since, self.count, self.sums = time.monotonic(), 0, np.zeros(3)
-        self.lengths = np.zeros(4)  # real and padded samples, real and padded tokens
+        self.since, self.steps = time.monotonic(), 0
+        self.sums = torch.zeros(6, dtype=torch.float64)  # loss, attention, ctc, target tokens, real samples and tokens
+        self.padded = [0, 0]  # samples and tokens with padding
 
     def on_train_start(self, trainer, pl_module) -> None:
-        self._reset()
+        step = trainer.global_step
         if trainer.is_global_zero:
-            self.bar = tqdm(total=self.max_steps, initial=trainer.global_step, unit="step", disable=None)
+            self._forget_after(step)
+            self.bar = tqdm(total=self.max_steps, initial=step, unit="step", disable=None)
+        if step and step % self.valid_every == 0:
+            self._validate(trainer)
+        self._reset()
+
+    @staticmethod
+    def _validate(trainer) -> None:
+        """Lightning takes the validation after a checkpoint as done, but the kill may have come between them."""
+        loop = trainer.fit_loop.epoch_loop.val_loop
+        loop.restarting, trainer.validating = False, True
+        loop.run()
+        trainer.training = True
+
+    def _forget_after(self, step: int) -> None:
+        """Drop the lines that come again: of steps that a kill has undone, and of the validation at this step."""
+        if not self.path.exists():
+            return
+        lines = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        rows = [(line, json.loads(line)) for line in lines]
+        kept = [line for line, row in rows if row["step"] < step or (row["step"] == step and "loss" in row)]
+        aside = self.path.with_suffix(".tmp")
+        aside.write_text("".join(kept))
+        os.replace(aside, self.path)
 
     def _write(self, trainer, values: dict[str, float]) -> None:
         with self.path.open("a") as file:
@@ -142,50 +214,59 @@ class Progress(L.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({k: v for k, v in values.items() if k != "step"}, step=int(values["step"]))
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch: ASRBatch, batch_idx: int) -> None:
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        self.lr = optimizer.param_groups[0]["lr"]  # the schedule moves on before the batch ends
+
+    def on_train_batch_end(self, trainer, pl_module, outputs: Any, batch: ASRBatch, batch_idx: int) -> None:
+        real = torch.stack([batch.waveform_lengths.sum(), batch.token_lengths.sum()])
+        self.sums = self.sums.to(real.device) + torch.cat([outputs["sums"].double(), real.double()])
+        self.padded = [self.padded[0] + batch.waveforms.numel(), self.padded[1] + batch.tokens.numel()]
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        step, self.steps = trainer.global_step, self.steps + 1
+        if self.bar is not None:
+            self.bar.update(step - self.bar.n)
+        if step % self.every == 0 or step == self.max_steps:
+            self._line(trainer, step, batch.epoch)
+            self._reset()
+
+    def _line(self, trainer, step: int, epoch: int) -> None:
+        totals = torch.cat([self.sums, torch.tensor(self.padded, device=self.sums.device)])
+        loss, attention, ctc, n, samples, tokens, padded_samples, padded_tokens = trainer.strategy.reduce(
+            totals, reduce_op="sum"
+        ).tolist()
         if not trainer.is_global_zero:
             return
-        self.count += 1
-        self.sums += [float(outputs[k]) for k in ("loss", "attention", "ctc")]
-        self.lengths += [
-            float(batch.waveform_lengths.sum()),
-            batch.waveforms.numel(),
-            float(batch.token_lengths.sum()),
-            batch.tokens.numel(),
-        ]
-        if (batch_idx + 1) % self.accumulate:
-            return
-        step = trainer.global_step
-        assert self.bar is not None
-        self.bar.update(step - self.bar.n)
-        if step % self.every and step != self.max_steps:
-            return
         elapsed = time.monotonic() - self.since
-        loss, attention, ctc = self.sums / self.count
-        eta_min = (self.max_steps - step) * elapsed / (self.count / self.accumulate) / 60
+        eta_min = (self.max_steps - step) * elapsed / self.steps / 60
         values = {
             "step": step,
-            "loss": loss,
-            "attention": attention,
-            "ctc": ctc,
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "audio_s_per_s": self.lengths[0] / self.rate / elapsed,
-            "padding_audio": 1 - self.lengths[0] / self.lengths[1],
-            "padding_tokens": 1 - self.lengths[2] / self.lengths[3],
-            "epoch": batch.epoch,
+            "loss": loss / n,
+            "attention": attention / n,
+            "ctc": ctc / n,
+            "lr": self.lr,
+            "audio_s_per_s": samples / self.rate / elapsed,
+            "padding_audio": 1 - samples / padded_samples,
+            "padding_tokens": 1 - tokens / padded_tokens,
+            "epoch": epoch,
         }
         self._write(trainer, values)
         log.info(
-            f"step {step}  loss {loss:.3f} (attention {attention:.3f} ctc {ctc:.3f})  lr {values['lr']:.2e}  "
+            f"step {step}  loss {loss / n:.3f} (attention {attention / n:.3f} ctc {ctc / n:.3f})  lr {self.lr:.2e}  "
             f"audio {values['audio_s_per_s']:.0f} s/s  padding {100 * values['padding_audio']:.1f} % audio "
             f"{100 * values['padding_tokens']:.1f} % tokens  left {eta_min:.1f} min"
         )
-        self._reset()
+
+    def on_validation_start(self, trainer, pl_module) -> None:
+        self.paused = time.monotonic()
 
     def on_validation_end(self, trainer, pl_module) -> None:
-        if not trainer.is_global_zero or trainer.sanity_checking:
-            return
-        dev = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("dev_")}
-        self._write(trainer, {"step": trainer.global_step, **dev})
-        log.info(f"step {trainer.global_step}  " + "  ".join(f"{k} {v:.3f}" for k, v in dev.items()))
-        self.since = time.monotonic() if self.count == 0 else self.since
+        self.since += time.monotonic() - self.paused  # the speed is that of training
+        if trainer.is_global_zero:
+            dev = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("dev_")}
+            self._write(trainer, {"step": trainer.global_step, **dev})
+            log.info(f"step {trainer.global_step}  " + "  ".join(f"{k} {v:.3f}" for k, v in dev.items()))
+
+    def on_train_end(self, trainer, pl_module) -> None:
+        if self.bar is not None:
+            self.bar.close()

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from speech.training.config import OptimConfig
 
@@ -26,8 +26,13 @@ def make_optimizer(
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
-    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(config.betas[0], config.betas[1]))
+    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: lr_factor(step, config.warmup_steps, max_steps, config.schedule)
     )
     return optimizer, schedule
+
+
+def scale_gradients(model: nn.Module, factor: Tensor) -> None:
+    """Multiply every gradient by a scalar on the model's device."""
+    torch._foreach_mul_([p.grad for p in model.parameters() if p.grad is not None], factor)  # type: ignore

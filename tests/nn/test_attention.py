@@ -185,3 +185,13 @@ def test_relative_attention_ignores_padding(x):
 def test_heads_that_do_not_divide_the_width_are_named():
     with pytest.raises(SpeechError, match="d_model 16 is not a multiple of n_heads 3"):
         Attention(16, 3)
+
+
+def test_relative_weights_are_those_of_the_output(x):
+    attn = relative()
+    positions = relative_positions(x.size(1), C)
+    mask = length_mask(torch.tensor([x.size(1), 2]), x.size(1))[: x.size(0)]
+    weights = attn.weights(x, positions, mask)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+    y = attn.out((weights @ attn.project_kv(x).v).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(y, attn(x, positions, mask))

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Read English sentences of a crowd: bash egs/commonvoice/asr/run.sh [--stage N] [--stop_stage N] [--corpus DIR]
-#     [--conf conf/small.yaml] [--exp exp/small] [--vocab 128]
+#     [--conf conf/small.yaml] [--exp exp/small] [--vocab 64]
 # DIR is a language folder of a Common Voice release, or a folder with manifest.tsv; without it SPEECH_CORPORA has
 # en_commonvoice1_test. --conf and --exp count from this folder. Further options go to `speech train`.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../common.sh"
-corpus="" conf=conf/small.yaml exp=exp/small vocab=128
+corpus="" conf=conf/small.yaml exp=exp/small vocab=64
 options "corpus conf exp vocab" "$@"
 corpus=${corpus:+$(realpath -- "$corpus")}
 setup

@@ -1,0 +1,57 @@
+"""What decides the losses of a run: its settings and the bytes of its files. A resumed run must be the same run."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from speech.errors import SpeechError
+from speech.training.config import AEDRecipe
+
+# settings that cannot change a loss, as those of `generation`; files count by their bytes, devices by the processes
+FREE = (
+    *("data.train", "data.dev", "data.tokenizer", "data.augment.noise_manifest", "data.workers"),
+    *("train.out", "train.devices", "train.keep", "train.resume_inexact"),
+    *("train.save_every_steps", "train.log_every_steps", "train.valid_every_steps"),
+)
+
+
+def describe(recipe: AEDRecipe) -> dict[str, Any]:
+    """Dotted names of settings to plain values, and names of files to the sha256 of their bytes."""
+    data = recipe.data
+    paths = {
+        "the training manifest": data.train,
+        "the tokenizer": data.tokenizer,
+        "the noise manifest": data.augment.noise_manifest,
+    }
+    settings = {k: v for k, v in _flat(asdict(recipe)).items() if k not in FREE and not k.startswith("generation.")}
+    return settings | {name: _sha256(path) for name, path in paths.items() if path}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[prefix + key] = list(value) if isinstance(value, tuple) else value  # as it comes back from JSON
+    return out
+
+
+def _sha256(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SpeechError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One phrase for each difference between two descriptions."""
+    found = []
+    for name in [*new, *(name for name in old if name not in new)]:
+        before, after = old.get(name, "unset"), new.get(name, "unset")
+        if before != after:
+            found.append(f"{name} changed" if name.startswith("the ") else f"{name} was {before}, is {after}")
+    return found

@@ -1,0 +1,106 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from speech.errors import SpeechError
+from speech.models.aed import AED
+from speech.nn.config import AEDConfig, DecoderConfig, EncoderConfig, FrontendConfig
+from speech.training.average import average_checkpoints, average_states
+from speech.training.checkpoint import FolderCheckpointIO
+from speech.training.config import OptimConfig
+from speech.training.optim import lr_factor, make_optimizer, scale_gradients
+
+SIZE = dict(d_model=16, n_layers=1, n_heads=2, d_ff=32)
+
+
+def tiny(seed: int) -> AED:
+    torch.manual_seed(seed)
+    encoder = EncoderConfig(**SIZE, subsampling_channels=4, conv_kernel=3, qkv_norm=True, conv_norm="batch")
+    return AED(AEDConfig(FrontendConfig(sample_rate=8000, n_mels=20), encoder, DecoderConfig(**SIZE)), 11)
+
+
+@pytest.mark.parametrize(
+    "schedule, step, factor",
+    [("cosine", 0, 1 / 4), ("cosine", 2, 3 / 4), ("cosine", 3, 1.0), ("cosine", 4, 1.0)]
+    + [("cosine", 7, 0.75), ("cosine", 10, 0.25), ("cosine", 13, 0.0), ("cosine", 99, 0.0)]  # 60, 120, 180 degrees
+    + [("inverse_sqrt", 0, 1 / 4), ("inverse_sqrt", 3, 1.0), ("inverse_sqrt", 15, 0.5), ("inverse_sqrt", 99, 0.2)],
+)
+def test_learning_rate_by_hand(schedule, step, factor):
+    assert lr_factor(step, 4, 13, schedule) == pytest.approx(factor, abs=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "inverse_sqrt"])
+def test_no_warmup_starts_at_the_peak(schedule):
+    assert lr_factor(0, 0, 10, schedule) == 1.0
+
+
+def test_the_optimiser_follows_the_schedule():
+    optimizer, schedule = make_optimizer(nn.Linear(2, 2), OptimConfig(lr=0.1, warmup_steps=2), 10)
+    rates = []
+    for _ in range(3):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.05, 0.1, 0.1])
+
+
+def test_every_parameter_is_in_one_group_and_only_matrices_decay():
+    model = tiny(0)
+    config = OptimConfig(weight_decay=0.3, betas=(0.8, 0.9))
+    optimizer, _ = make_optimizer(model, config, 10)
+    members = [(id(p), group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(i for i, _ in members) == sorted(id(p) for p in model.parameters())
+    decay = dict(members)
+    named = {name: decay[id(p)] for name, p in model.named_parameters()}
+    assert {name for name, d in named.items() if d == 0.0} == {n for n, p in model.named_parameters() if p.ndim == 1}
+    assert named["decoder.embed.weight"] == 0.3 and named["decoder.norm.weight"] == 0.0
+    assert all(group["betas"] == (0.8, 0.9) for group in optimizer.param_groups)
+
+
+def test_gradients_are_scaled_and_missing_ones_left_out():
+    model = nn.Linear(3, 2)
+    model.weight.grad = torch.ones(2, 3)
+    scale_gradients(model, torch.tensor(0.25))
+    assert torch.equal(model.weight.grad, torch.full((2, 3), 0.25)) and model.bias.grad is None
+
+
+def test_the_average_is_the_mean(tmp_path):
+    files = []
+    for i in range(3):
+        files.append(tmp_path / f"{i}.safetensors")
+        save_file(
+            {"w": torch.tensor([1.0, 2.0]) * 3**i, "n": torch.tensor(i), "h": torch.ones(1).bfloat16()}, files[-1]
+        )
+    mean = average_states(files)
+    assert (
+        torch.equal(mean["w"], torch.tensor([13 / 3, 26 / 3])) and mean["n"] == 2 and mean["h"].dtype == torch.bfloat16
+    )
+
+
+def test_the_newest_whole_checkpoints_are_averaged(tmp_path):
+    io, states = FolderCheckpointIO(9), {}
+    for step in (1, 2, 3, 4):
+        states[step] = tiny(step).state_dict()
+        state = {"global_step": step, "state_dict": {f"model.{k}": v for k, v in states[step].items()}}
+        io.save_checkpoint(state, tmp_path / f"step-{step:08d}")
+    (tmp_path / "step-00000003/model.safetensors").write_bytes(b"broken")
+    model = tiny(9)
+    assert average_checkpoints(tmp_path, 2, model) == "Mean of the checkpoints of steps 2, 4."
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, (states[2][name] + states[4][name]) / 2)
+    assert not model.training
+    average_checkpoints(tmp_path, 1, model)
+    ours = load_file(tmp_path / "step-00000004/model.safetensors")
+    assert all(torch.equal(tensor, ours[f"model.{name}"]) for name, tensor in model.state_dict().items())
+    with pytest.raises(SpeechError, match="no whole checkpoint"):
+        average_checkpoints(tmp_path / "empty", 2, model)
+
+
+def test_settings_answer_without_torch():
+    code = "import sys, speech.training.config, speech.training.run; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
