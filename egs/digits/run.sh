@@ -40,4 +40,7 @@ if run_stage 6 "transcribe three test files"; then
     speech transcribe exp/model "${files[@]}" --output_dir exp/transcripts
     ls exp/transcripts
 fi
+case "$(speech data files data/train.jsonl.gz --count 1)" in
+    */synthetic/*) say "SYNTHETIC SPEECH: these numbers are of espeak-ng's voices and say nothing about real speech" ;;
+esac
 took "loss curves: egs/digits/exp/curves.png"
