@@ -74,8 +74,9 @@ def test_transcribe_writes_every_format_and_loses_nothing(
     assert transcript["duration"] == pytest.approx(1.0)
     assert (out / "a.txt").read_text() == "".join(s["text"] + "\n" for s in transcript["segments"])
     assert (out / "a.vtt").read_text().startswith("WEBVTT\n")
-    for name in FORMATS:
+    for name in ("txt", "vtt", "srt", "tsv"):
         assert (out / f"a.{name}").read_bytes() == (out / f"a-2.{name}").read_bytes()
+    assert json.loads((out / "a-2.json").read_text())["text"] == transcript["text"]
 
 
 def test_transcribe_writes_one_format_where_it_is_told(tiny_model: Path, wav: Path, tmp_path: Path):
