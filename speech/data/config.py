@@ -41,7 +41,7 @@ class DataConfig:
     """audio seconds per batch, padding included, before changes of speed"""
     buckets: int = 10
     short_epochs: int = 0
-    """epochs at the start that hold only cuts of up to short_seconds: on them CTC leaves its plateau sooner"""
+    """epochs at the start that hold only cuts of up to short_seconds: the decoder learns to align sooner on them"""
     short_seconds: float = 0.0
     max_seconds: float = 30.0
     """longer cuts are left out and counted"""
