@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from speech.config import parse
@@ -21,7 +22,9 @@ def train(recipe: AEDRecipe) -> Path:
     """Data, model, fit, average; returns the model folder `<out>/model`."""
     import torch
 
-    from speech.data.asr import ASRStream, tokenize
+    from speech.data.asr import ASRStream
+    from speech.data.bins import Bins
+    from speech.data.corpus import made_for, read_corpus
     from speech.data.manifests import open_manifest
     from speech.data.statistics import feature_statistics
     from speech.models.aed import AED, count_parameters
@@ -41,20 +44,21 @@ def train(recipe: AEDRecipe) -> Path:
     tokenizer = Tokenizer.load(data.tokenizer)
     rate, total = recipe.model.frontend.sample_rate, config.max_steps * config.accumulate
     limit = recipe.model.decoder.max_tokens
-    train_cuts = tokenize(open_manifest(data.train), tokenizer, data, limit)
-    dev_cuts = tokenize(open_manifest(data.dev), tokenizer, data, limit)
-    for name, part in (("train", train_cuts), ("dev", dev_cuts)):
-        hours = sum(cut.duration for cut in list(part.cuts)) / 3600
-        log.info(f"{name}: {len(part.tokens)} cuts, {hours:.2f} h, {part.dropped} over {data.max_seconds} s left out")
-    train_stream = ASRStream(train_cuts, data, rate, config.seed, total, data.augment)
+    bins = Bins.load(data.bins, made_for(tokenizer, data, limit)) if data.bins else None
+    train_corpus = read_corpus(data.train, tokenizer, data, limit, bins, data.augment.speeds)
+    dev_corpus = read_corpus(data.dev, tokenizer, replace(data, bins="", batch_sizes=""), limit)
+    log.info(f"train: {train_corpus}")
+    log.info(f"dev: {dev_corpus}")
+    train_stream = ASRStream(train_corpus, data, rate, config.seed, total, data.augment)
     if data.augment.noise_manifest:
         train_stream.noises = list(open_manifest(data.augment.noise_manifest))
-    dev_stream = ASRStream(dev_cuts, data, rate, config.seed, None)
+    dev_stream = ASRStream(dev_corpus, data, rate, config.seed, None)
 
     model = AED(recipe.model, tokenizer.size)
     log.info(f"model: {count_parameters(model):,} parameters, {tokenizer.size} tokens")
     if recipe.model.frontend.norm == "global":
-        model.frontend.mean, model.frontend.inv_std = feature_statistics(model.frontend, train_cuts.cuts)
+        rows = train_corpus.rows[:: max(1, len(train_corpus.rows) // 500)]
+        model.frontend.mean, model.frontend.inv_std = feature_statistics(model.frontend, map(train_corpus.cut, rows))
     task = AEDTask(model, recipe, tokenizer.blank_id)
     root = fit(task, train_stream, dev_stream, recipe.optim, config, describe(recipe))
     folder = Path(config.out) / "model"

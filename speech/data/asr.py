@@ -1,23 +1,23 @@
 """Cuts to recognition batches: tokens and prompt before sampling, audio and augmentation in the loader."""
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 
 import numpy as np
 import torch
-from lhotse import CutSet
 from lhotse.cut import Cut
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from speech.data.augment import change_speed, example_rng, mix_noise
+from speech.data.augment import change_speed, draw_speeds, example_rng, mix_noise
+from speech.data.bins import Sizes, budget_sizes
 from speech.data.config import AugmentConfig, DataConfig
+from speech.data.corpus import Corpus
 from speech.data.manifests import load_audio
-from speech.data.sampler import plan_epoch
-from speech.errors import DataError
-from speech.text.prompt import Prompt
-from speech.text.tokenizer import Tokenizer
+from speech.data.sampler import BatchSampler, Plan
+from speech.errors import AudioError, DataError
 
 
 @dataclass(frozen=True)
@@ -28,53 +28,13 @@ class ASRBatch:
     token_lengths: Tensor  # [B]
     prompt_lengths: Tensor  # [B]
     ids: list[str]
-    epoch: int
-    index: int  # position in the epoch
+    passes: list[int]  # passes over its corpus before each cut
+    lost: list[str]  # cuts whose audio could not be read, with the reason; they are not in the batch
+    place: tuple[int, int, int]  # epoch, pool, index: the state of the sampler
 
     def to(self, device: torch.device) -> "ASRBatch":
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
         return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
-
-
-@dataclass(frozen=True)
-class Tokenized:
-    """Cuts that passed the length filter with their token ids: prompt, text, eos."""
-
-    cuts: CutSet
-    tokens: dict[str, list[int]]
-    prompt_length: int
-    dropped: int
-
-
-def tokenize(cuts: CutSet, tokenizer: Tokenizer, config: DataConfig, max_tokens: int) -> Tokenized:
-    """Token ids of every cut before sampling: prompt, text, end. Cuts over max_seconds are left out and counted.
-
-    DataError names the cut without a transcript, outside the vocabulary or of more than `max_tokens` tokens.
-    """
-    prompt = Prompt(source_language=config.language, target_language=config.language, punctuation=config.punctuation)
-    head = prompt.ids(tokenizer)
-    kept, tokens, dropped = [], {}, 0
-    for cut in list(cuts):
-        if cut.duration > config.max_seconds:
-            dropped += 1
-            continue
-        if not cut.supervisions:
-            raise DataError(f"cut {cut.id}: no supervision, so no transcript to learn")
-        try:
-            tokens[cut.id] = [*head, *tokenizer.encode(cut.supervisions[0].text or ""), tokenizer.eos_id]
-        except DataError as error:
-            raise DataError(f"cut {cut.id}: {error}") from None
-        kept.append(cut)
-    if not kept:
-        raise DataError(f"no cut is shorter than data.max_seconds {config.max_seconds}: {dropped} were left out")
-    longest = max(tokens, key=lambda name: len(tokens[name]))
-    if len(tokens[longest]) > max_tokens:
-        over = sum(len(ids) > max_tokens for ids in tokens.values())
-        raise DataError(
-            f"cut {longest} has {len(tokens[longest])} tokens with prompt and end, the decoder takes {max_tokens} "
-            f"({over} such cuts). Raise model.decoder.max_tokens, lower data.max_seconds or take them out."
-        )
-    return Tokenized(CutSet.from_cuts(kept), tokens, len(head), dropped)
 
 
 def _ignore_signals(worker: int) -> None:
@@ -83,77 +43,78 @@ def _ignore_signals(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-class _Batches(torch.utils.data.Dataset):
-    """A planned epoch; item i is batch i."""
+class ASRStream(torch.utils.data.Dataset):
+    """Batches of all epochs in one sized iterable; item `plan` of the dataset is the batch of that plan.
 
-    def __init__(self, stream: "ASRStream", plan: Sequence[list[Cut]], epoch: int, first: int):
-        self.stream, self.plan, self.epoch, self.first = stream, plan, epoch, first
-
-    def __len__(self) -> int:
-        return max(0, len(self.plan) - self.first)  # another corpus, resumed inexactly, may have shorter epochs
-
-    def __getitem__(self, i: int) -> ASRBatch:
-        return self.stream.collate(self.plan[self.first + i], self.epoch, self.first + i)
-
-
-class ASRStream:
-    """Batches of all epochs in one sized iterable. `start` = (epoch, index) of the next batch, for exact resume."""
+    `start` is the place of the next batch, for exact resume. Without `total` it is one pass in fixed order.
+    """
 
     def __init__(
         self,
-        data: Tokenized,
+        corpus: Corpus,
         config: DataConfig,
         sample_rate: int,
         seed: int,
         total: int | None,
         augment: AugmentConfig | None = None,
+        sizes: Sizes | None = None,
     ):
-        self.data, self.config, self.sample_rate, self.seed, self.augment = data, config, sample_rate, seed, augment
-        self.total, self.start, self.consumed = total, (0, 0), 0
+        self.corpus, self.config, self.sample_rate, self.seed, self.augment = corpus, config, sample_rate, seed, augment
+        self.sizes = sizes or budget_sizes(config.batch_seconds, config.quadratic_seconds)
+        self.total, self.start, self.consumed = total, (0, 0, 0), 0
         self.noises: list[Cut] = []
-        self.short = CutSet.from_cuts(cut for cut in list(data.cuts) if cut.duration <= config.short_seconds).to_eager()
-        if total is not None and config.short_epochs and not len(self.short):
-            raise DataError(
-                f"no cut is within data.short_seconds {config.short_seconds}: raise it or set short_epochs 0"
-            )
+        self.order = corpus.order(seed, shuffle=total is not None)
+        self.short = self.order
+        if total is not None and config.short_epochs:
+            if not (corpus.seconds[corpus.rows] <= config.short_seconds).any():
+                limit = config.short_seconds
+                raise DataError(f"no cut is within data.short_seconds {limit}: raise it or set short_epochs 0")
+            self.short = corpus.order(seed, max_seconds=config.short_seconds)
+
+    def make_sampler(self) -> BatchSampler:
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        return BatchSampler(
+            lambda epoch: self.short if epoch < self.config.short_epochs else self.order,
+            self._lengths,
+            self.sizes,
+            self.config.pool_cuts,
+            self.seed,
+            self.total is not None,
+            torch.distributed.get_rank() if distributed else 0,
+            torch.distributed.get_world_size() if distributed else 1,
+        )
 
     def __len__(self) -> int:
-        return self.total if self.total is not None else len(self._plan(0))
-
-    def _plan(self, epoch: int) -> list[list[Cut]]:
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        rank = torch.distributed.get_rank() if distributed else 0
-        world = torch.distributed.get_world_size() if distributed else 1
-        c = self.config
-        train = self.total is not None
-        cuts = self.short if train and epoch < c.short_epochs else self.data.cuts
-        return plan_epoch(cuts, c.batch_seconds, c.buckets, self.seed, epoch, train, rank, world)
+        return self.total if self.total is not None else sum(1 for _ in self.make_sampler().epoch(0))
 
     def __iter__(self) -> Iterator[ASRBatch]:
-        epoch, index = self.start
-        left = len(self) - self.consumed
-        while left > 0:
-            plan = self._plan(epoch)
-            dataset = _Batches(self, plan[: index + left], epoch, index)
-            # own generator: making a loader must not draw from the global state that dropout uses
-            loader = DataLoader(
-                dataset,
-                batch_size=None,
-                num_workers=self.config.workers,
-                worker_init_fn=_ignore_signals,
-                generator=torch.Generator().manual_seed(0),
-            )
-            for batch in loader:
-                left -= 1
-                yield batch
-            epoch, index = epoch + 1, 0
+        sampler = self.make_sampler()
+        sampler.start = self.start
+        # own generator: making a loader must not draw from the global state that dropout uses
+        loader = DataLoader(
+            self,
+            sampler=islice(sampler, len(self) - self.consumed),  # type: ignore[arg-type]
+            batch_size=None,
+            num_workers=self.config.workers,
+            worker_init_fn=_ignore_signals,
+            generator=torch.Generator().manual_seed(0),
+        )
+        yield from loader
 
-    def _waveform(self, cut: Cut, epoch: int) -> np.ndarray:
+    def _speeds(self, rows: np.ndarray, passes: np.ndarray) -> np.ndarray:
+        if self.augment is None:
+            return np.ones(len(rows))
+        return draw_speeds(self.seed, passes, self.corpus.keys[rows], self.augment.speeds)
+
+    def _lengths(self, rows: np.ndarray, passes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.corpus.seconds[rows] / self._speeds(rows, passes), self.corpus.counts[rows]
+
+    def _waveform(self, cut: Cut, number: int, speed: float) -> np.ndarray:
         x = load_audio(cut, self.sample_rate)
         if self.augment is None:
             return x
-        rng = example_rng(self.seed, epoch, cut.id)
-        x = change_speed(x, float(rng.choice(self.augment.speeds)), self.sample_rate)
+        rng = example_rng(self.seed, number, cut.id)
+        x = change_speed(x, speed, self.sample_rate)
         if rng.random() < self.augment.noise_prob:
             snr = rng.uniform(*self.augment.noise_snr_db)
             if self.noises:
@@ -164,17 +125,33 @@ class ASRStream:
             x = mix_noise(x, noise, snr)
         return x
 
-    def collate(self, cuts: list[Cut], epoch: int, index: int) -> ASRBatch:
-        waveforms = [torch.from_numpy(self._waveform(cut, epoch)) for cut in cuts]
-        tokens = [torch.tensor(self.data.tokens[cut.id]) for cut in cuts]
+    def __getitem__(self, plan: Plan) -> ASRBatch:
+        """Cuts whose audio is gone are left out and told; were it all of them, a second of silence stands for them."""
+        waveforms, tokens, ids, passes, lost = [], [], [], [], []
+        for row, number, speed in zip(plan.rows, plan.passes, self._speeds(plan.rows, plan.passes), strict=True):
+            cut = self.corpus.cut(row)
+            try:
+                waveforms.append(torch.from_numpy(self._waveform(cut, int(number), float(speed))))
+            except (AudioError, DataError) as error:
+                lost.append(f"{cut.id}: {error}")
+                continue
+            tokens.append(torch.from_numpy(self.corpus.ids(row).astype(np.int64)))
+            ids.append(cut.id)
+            passes.append(int(number))
+        if not ids:
+            said = self.corpus.ids(plan.rows[0]).astype(np.int64)
+            silent = np.concatenate([said[: self.corpus.prompt_length], said[-1:]])
+            waveforms, tokens = [torch.zeros(self.sample_rate)], [torch.from_numpy(silent)]
+            ids, passes = ["silence"], [0]
         pad = torch.nn.utils.rnn.pad_sequence
         return ASRBatch(
             waveforms=pad(waveforms, batch_first=True),
             waveform_lengths=torch.tensor([len(w) for w in waveforms]),
             tokens=pad(tokens, batch_first=True),
             token_lengths=torch.tensor([len(t) for t in tokens]),
-            prompt_lengths=torch.full((len(cuts),), self.data.prompt_length),
-            ids=[cut.id for cut in cuts],
-            epoch=epoch,
-            index=index,
+            prompt_lengths=torch.full((len(ids),), self.corpus.prompt_length),
+            ids=ids,
+            passes=passes,
+            lost=lost,
+            place=(plan.epoch, plan.pool, plan.index),
         )

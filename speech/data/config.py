@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from speech.errors import SpeechError, above_zero
 
+SUFFIXES = (".jsonl", ".jsonl.gz")  # of manifests
+
 
 @dataclass
 class AugmentConfig:
@@ -33,22 +35,37 @@ class DataConfig:
     """Utterances, tokens, batches."""
 
     train: str = ""
-    """manifest of training cuts (.jsonl or .jsonl.gz)"""
+    """manifest of training cuts (.jsonl or .jsonl.gz), or a .yaml with several and their weights"""
     dev: str = ""
     tokenizer: str = ""
     """tokenizer.model made by the recipe"""
-    batch_seconds: float = 200.0
-    """audio seconds per batch, padding included, before changes of speed"""
-    buckets: int = 10
+    bins: str = ""
+    """bins.json made by `speech data bins`: cuts outside its edges are left out and counted"""
+    strict: bool = True
+    """a cut with more tokens than its bin of durations is left out; false: it may go to a longer bin"""
+    batch_sizes: str = ""
+    """profile made by `speech data batch-sizes` for the bins; without it batch_seconds rules"""
+    batch_seconds: float = 360.0
+    """audio seconds per batch, padding included, with every cut counted d + d^2 / quadratic_seconds long"""
+    quadratic_seconds: float = 15.0
+    """length at which attention costs as much as all else; 0 counts plain seconds"""
+    pool_cuts: int = 20000
+    """cuts among which neighbours in length are found: more is less padding, fewer is more randomness"""
     short_epochs: int = 0
     """epochs at the start that hold only cuts of up to short_seconds: the decoder learns to align sooner on them"""
     short_seconds: float = 0.0
     max_seconds: float = 30.0
     """longer cuts are left out and counted"""
+    max_lost: float = 0.01
+    """share of the cuts read that may have lost their audio since the manifest was made; above it training stops"""
     workers: int = 0
     language: str = "en"
     punctuation: bool = False
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
-        above_zero("data", self, "batch_seconds", "buckets", "max_seconds")
+        above_zero("data", self, "batch_seconds", "pool_cuts", "max_seconds")
+        if self.quadratic_seconds < 0:
+            raise SpeechError(f"data.quadratic_seconds {self.quadratic_seconds} must be 0 or more")
+        if self.batch_sizes and not self.bins:
+            raise SpeechError("data.batch_sizes needs the data.bins it was made for")

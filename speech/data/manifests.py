@@ -22,9 +22,9 @@ from lhotse.cut import Cut, MixedCut, PaddingCut
 from lhotse.serialization import deserialize_item
 
 from speech.audio.decode import decode
+from speech.data.config import SUFFIXES
 from speech.errors import DataError
 
-SUFFIXES = (".jsonl", ".jsonl.gz")
 CUT_TYPES = ("MonoCut", "MixedCut")
 MAX_MISSING_SECONDS = 0.1  # rounding and codec delay; more is another file than the manifest says
 
@@ -55,7 +55,7 @@ def open_manifest(path: str | Path, allow_commands: bool = False, allow_urls: bo
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """(line number, line) of a local manifest, empty lines left out. DataError for a file that cannot be read."""
-    _check_name(path)
+    check_name(path)
     opener = gzip.open if str(path).endswith(".gz") else open
     try:
         with opener(path, "rb") as file:
@@ -121,7 +121,7 @@ def _check_source(node: dict[str, Any], folder: Path, refused: dict[str, bool]) 
 
 def save_manifest(cuts: Iterable[Cut], path: str | Path) -> None:
     """Write .jsonl or .jsonl.gz whole or not at all; bytes in memory are written as base64."""
-    _check_name(path)
+    check_name(path)
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -143,7 +143,7 @@ def _plain(node: Any) -> Any:
     return base64.b64encode(node).decode() if isinstance(node, bytes) else node
 
 
-def _check_name(path: str | Path) -> None:
+def check_name(path: str | Path) -> None:
     if _REMOTE.match(str(path)):
         raise DataError(f"manifest '{path}' is refused: it is not a local file")
     if not str(path).endswith(SUFFIXES):

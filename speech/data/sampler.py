@@ -1,68 +1,141 @@
-"""The order of an epoch: duration buckets by Lhotse, a pure function of (seed, epoch)."""
+"""Batches of cuts alike in seconds and tokens: the order is a pure function of (seed, epoch), whoever reads it.
 
-import re
-import warnings
-from bisect import bisect_right
-from dataclasses import dataclass, field
+A pool of some thousand cuts is taken from the epoch's order and cut up: strips of like duration, in each of them
+batches of like token counts, then the steps are shuffled. The fixed edges of 2D buckets (arXiv 2503.05931) only say
+how many cuts a batch may have; inside them neighbours go together, so there is less padding than between the edges.
+There is no thread, no queue and no state but the place in the order.
+"""
 
-from lhotse import CutSet
-from lhotse.cut import Cut
-from lhotse.dataset import DynamicBucketingSampler
-from lhotse.dataset.sampling.base import TimeConstraint
-from lhotse.dataset.sampling.dynamic_bucketing import estimate_duration_buckets
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
+import numpy as np
 
-@dataclass
-class _Within(TimeConstraint):
-    """Counts each cut as long as the longest of its bucket. Lhotse's own rule is overrun when a longer cut follows."""
+from speech.data.bins import Sizes
+from speech.data.order import Order
+from speech.errors import DataError
 
-    starts: list[float] = field(default_factory=list)  # of the buckets but the first
-    longest: list[float] = field(default_factory=list)  # cut of each bucket
-
-    def add(self, example: Cut) -> None:
-        super().add(example)
-        self.longest_seen = max(self.longest_seen, self.longest[bisect_right(self.starts, example.duration)])
+STRIP = 0.47  # steps in a strip by the root of all steps: more is less padding of tokens and more of audio
+_ENOUGH = 1e-6  # rounding of sums of 1 / size
 
 
-def _buckets(cuts: CutSet, count: int) -> tuple[list[float], list[float]]:
-    """Durations that start the buckets but the first, and the longest duration in each."""
-    durations = sorted(cut.duration for cut in list(cuts))
-    starts = sorted(set(estimate_duration_buckets(cuts, count)) - {durations[0]})
-    longest = [0.0] * (len(starts) + 1)
-    for duration in durations:
-        longest[bisect_right(starts, duration)] = duration
-    return starts, longest
+class Plan(NamedTuple):
+    """One batch of one rank, to be loaded; `epoch, pool, index` is its place and the state of the sampler."""
+
+    rows: np.ndarray  # [B]
+    passes: np.ndarray  # [B] passes over its source before each row: part of the seed of augmentation
+    epoch: int
+    pool: int
+    index: int
 
 
-def plan_epoch(
-    cuts: CutSet, batch_seconds: float, buckets: int, seed: int, epoch: int, shuffle: bool, rank: int, world_size: int
-) -> list[list[Cut]]:
-    """Every batch of this rank's epoch, padded length within batch_seconds; equally many batches on all ranks.
+class BatchSampler:
+    """Batches of all epochs from `start` = (epoch, pool, index) on, without end.
 
-    A longer cut is a batch of its own. Each cut comes once, but the last batches repeat some where there are fewer
-    cuts left than ranks.
+    `lengths(rows, passes)` gives seconds and tokens [N] as the batch will hold them. All ranks get batches of the same
+    strip and token range in a step, with no cut in common.
     """
-    known = {cut.id for cut in list(cuts)}
-    if len(known) == 1:
-        return [list(cuts)]  # nothing to put in buckets
-    starts, longest = _buckets(cuts, min(max(2, buckets), len(known)))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "You are using DynamicBucketingSampler with an eagerly read CutSet")
-        warnings.filterwarnings("ignore", category=RuntimeWarning, module="numpy")  # means of empty buckets
-        sampler = DynamicBucketingSampler(
-            cuts,
-            constraint=_Within(max_duration=batch_seconds, starts=starts, longest=longest),
-            duration_bins=starts,
-            num_buckets=None,
-            shuffle=shuffle,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-        )
-        sampler.set_epoch(epoch)
-        return [[_original(cut, known) for cut in batch] for batch in sampler]
+
+    def __init__(
+        self,
+        order: Callable[[int], Order],
+        lengths: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+        sizes: Sizes,
+        pool_cuts: int = 20000,
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        self.order, self.lengths, self.sizes, self.pool_cuts = order, lengths, sizes, pool_cuts
+        self.seed, self.shuffle, self.rank, self.world_size = seed, shuffle, rank, world_size
+        self.start = (0, 0, 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"start": list(self.start), "world_size": self.world_size}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on at the saved place, at the cost of one pool. DataError for another number of ranks."""
+        if state["world_size"] != self.world_size:
+            raise DataError(
+                f"saved with {state['world_size']} ranks, there are {self.world_size}: batches would differ"
+            )
+        epoch, pool, index = state["start"]
+        self.start = (epoch, pool, index)
+
+    def __iter__(self) -> Iterator[Plan]:
+        first, pool, index = self.start
+        epoch = first
+        while True:
+            for plan in self.epoch(epoch, pool, index):
+                self.start = (plan.epoch, plan.pool, plan.index + 1)
+                yield plan
+            epoch, pool, index = epoch + 1, 0, 0
+
+    def epoch(self, number: int, pool: int = 0, index: int = 0) -> Iterator[Plan]:
+        """Batches of this rank in one epoch, from a place on."""
+        rows, passes = self.order(number).epoch(number)
+        pools = np.array_split(np.arange(len(rows)), -(-len(rows) // self.pool_cuts))
+        for p in range(pool, len(pools)):
+            taken = pools[p]
+            steps = self._steps(rows[taken], passes[taken], np.random.default_rng([self.seed, 1, number, p]))
+            for i in range(index, len(steps)):
+                mine = taken[steps[i][self.rank :: self.world_size]]
+                yield Plan(rows[mine], passes[mine], number, p, i)
+            index = 0
+
+    def _steps(self, rows: np.ndarray, passes: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+        seconds, tokens = self.lengths(rows, passes)
+        steps = cut_up(seconds, tokens, self.sizes, self.world_size, rng)
+        return [steps[i] for i in rng.permutation(len(steps))] if self.shuffle else steps
 
 
-def _original(cut: Cut, known: set[str]) -> Cut:
-    """Lhotse gives a repeated cut a new id, which has no tokens."""
-    return cut if cut.id in known else cut.with_id(re.sub(r"(_dup\d+)+$", "", cut.id))
+def cut_up(
+    seconds: np.ndarray, tokens: np.ndarray, sizes: Sizes, world_size: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Indices of the cuts of each step, longest first; `step[rank::world_size]` is within the size of its lengths.
+
+    Every index comes once, but up to world_size - 1 of the shortest stay out where even these are batches of one cut:
+    no rank may be left without.
+    """
+    order = rng.permutation(len(seconds))
+    order = order[np.argsort(-seconds[order], kind="stable")]
+    alone = sizes(seconds, tokens)
+    if (alone < 1).any():
+        i = int(np.argmin(alone))
+        raise DataError(f"no batch size for a cut of {seconds[i]:.2f} s and {tokens[i]} tokens: outside the bins")
+    total = float(np.sum(1 / (alone * world_size)))
+    begin, steps = 0, []
+    while begin < len(order):
+        # widths are drawn, so that cuts have other neighbours in the next epoch
+        width = rng.uniform(0.6, 1.4) if begin else rng.uniform(0.1, 1.0)
+        wanted = max(1, round(STRIP * total**0.5 * width))
+        longest = seconds[order[begin]]
+        window = order[begin : begin + wanted * world_size * int(alone.max())]
+        together = sizes(np.full(len(window), longest), tokens[window])
+        cost = np.cumsum(1 / (np.maximum(together, 1e-9) * world_size))  # a size of 0 closes the strip
+        count = max(1, int(np.searchsorted(cost, wanted + _ENOUGH, side="right")))
+        left = len(order) - begin - count
+        if 0 < left < world_size:
+            count += left
+        steps += _cut_strip(order[begin : begin + count], longest, tokens, sizes, world_size)
+        begin += count
+    return steps
+
+
+def _cut_strip(
+    strip: np.ndarray, longest: float, tokens: np.ndarray, sizes: Sizes, world_size: int
+) -> list[np.ndarray]:
+    """Steps of like token counts, most tokens first, in as few as the sizes allow."""
+    strip = strip[np.argsort(-tokens[strip], kind="stable")]
+    while len(strip) >= world_size:
+        allowed = sizes(np.full(len(strip), longest), tokens[strip])  # grows along the strip
+        cost = np.cumsum(1 / (allowed * world_size))
+        for m in range(max(1, int(np.ceil(cost[-1] - _ENOUGH))), len(strip) // world_size + 1):
+            ends = np.searchsorted(cost, cost[-1] * np.arange(1, m + 1) / m + _ENOUGH, side="right")
+            starts = np.concatenate([[0], ends[:-1]])
+            counts = ends - starts
+            if (counts >= world_size).all() and (-(-counts // world_size) <= allowed[starts]).all():
+                return [strip[a:b] for a, b in zip(starts, ends, strict=True)]
+        strip = strip[:-1]
+    return []

@@ -1,7 +1,9 @@
 """Global feature statistics for the front end."""
 
+from collections.abc import Iterable
+
 import torch
-from lhotse import CutSet
+from lhotse.cut import Cut
 from torch import Tensor
 
 from speech.data.manifests import load_audio
@@ -9,14 +11,11 @@ from speech.nn.frontend import Frontend
 
 
 @torch.no_grad()
-def feature_statistics(frontend: Frontend, cuts: CutSet, max_cuts: int = 500) -> tuple[Tensor, Tensor]:
-    """Mean and inverse standard deviation [F] per bin, over evenly spaced cuts."""
-    every = max(1, len(cuts) // max_cuts)
+def feature_statistics(frontend: Frontend, cuts: Iterable[Cut]) -> tuple[Tensor, Tensor]:
+    """Mean and inverse standard deviation [F] per bin over the frames of the cuts."""
     total, squares = (torch.zeros(frontend.config.n_mels, dtype=torch.float64) for _ in range(2))
     count = 0
-    for i, cut in enumerate(cuts):
-        if i % every:
-            continue
+    for cut in cuts:
         x = torch.from_numpy(load_audio(cut, frontend.config.sample_rate))[None]
         length = torch.tensor([x.size(1)])
         features = frontend.log_mel(x, length)[0, : int(frontend.frames(length))].double()

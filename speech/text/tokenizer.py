@@ -21,6 +21,7 @@ class Tokenizer:
     """
 
     def __init__(self, model: bytes):
+        self.model = model
         self._sp = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.pieces: list[str] = [self._sp.id_to_piece(i) for i in range(self._sp.get_piece_size())]
         layout = [PAD, UNK, EOS, BOS, *CONTROLS]

@@ -28,7 +28,8 @@ class AEDTask(L.LightningModule):
         features, lengths = self.model.frontend(batch.waveforms, batch.waveform_lengths)
         if augment:
             a = self.recipe.data.augment
-            rngs = [example_rng(self.recipe.train.seed, batch.epoch, f"{i}/spec") for i in batch.ids]
+            cuts = zip(batch.passes, batch.ids, strict=True)
+            rngs = [example_rng(self.recipe.train.seed, number, f"{i}/spec") for number, i in cuts]
             freq, time = (a.freq_masks, a.freq_width), (a.time_masks, a.time_width)
             masks = spec_augment_masks(rngs, lengths.tolist(), features.size(2), freq, time).to(features.device)
             features = features[:, : masks.size(1)] * masks

@@ -31,10 +31,11 @@ class ExactResume(L.Callback):
 
     def __init__(self, stream: ASRStream):
         self.stream, self.pending = stream, None
-        self.position, self.consumed = (0, 0), 0
+        self.position, self.consumed = (0, 0, 0), 0
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch: ASRBatch, batch_idx: int) -> None:
-        self.position, self.consumed = (batch.epoch, batch.index + 1), self.consumed + 1
+        epoch, pool, index = batch.place
+        self.position, self.consumed = (epoch, pool, index + 1), self.consumed + 1
 
     def state_dict(self) -> dict:
         kind, keys, *rest = np.random.get_state()
@@ -62,7 +63,8 @@ class ExactResume(L.Callback):
             counts |= {"processed": 0, "completed": 0}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        self.position, self.consumed = (state_dict["position"][0], state_dict["position"][1]), state_dict["consumed"]
+        epoch, pool, index = state_dict["position"]
+        self.position, self.consumed = (epoch, pool, index), state_dict["consumed"]
         self.stream.start, self.stream.consumed = self.position, self.consumed
         self.pending = state_dict["rng"]
 
@@ -169,15 +171,17 @@ class Progress(L.Callback):
     Losses are per target token and seconds of audio per second, over all ranks and all batches since the last line.
     """
 
-    def __init__(self, out: Path, every: int, valid_every: int, sample_rate: int, max_steps: int):
+    def __init__(self, out: Path, every: int, valid_every: int, sample_rate: int, max_steps: int, max_lost: float):
         self.path, self.every, self.valid_every = out / "log.jsonl", every, valid_every
-        self.rate, self.max_steps = sample_rate, max_steps
+        self.rate, self.max_steps, self.max_lost = sample_rate, max_steps, max_lost
+        self.read, self.lost = 0.0, 0.0  # cuts of this process's run
         self.bar: tqdm | None = None
         self._reset()
 
     def _reset(self) -> None:
         self.since, self.steps = time.monotonic(), 0
         self.sums = torch.zeros(6, dtype=torch.float64)  # loss, attention, ctc, target tokens, real samples and tokens
+        self.cuts = [0, 0]  # in batches, lost
         self.padded = [0, 0]  # samples and tokens with padding
 
     def on_train_start(self, trainer, pl_module) -> None:
@@ -221,20 +225,24 @@ class Progress(L.Callback):
         real = torch.stack([batch.waveform_lengths.sum(), batch.token_lengths.sum()])
         self.sums = self.sums.to(real.device) + torch.cat([outputs["sums"].double(), real.double()])
         self.padded = [self.padded[0] + batch.waveforms.numel(), self.padded[1] + batch.tokens.numel()]
+        self.cuts = [self.cuts[0] + len(batch.ids), self.cuts[1] + len(batch.lost)]
+        for what in batch.lost:
+            log.warning("cut left out: %s", what)
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         step, self.steps = trainer.global_step, self.steps + 1
         if self.bar is not None:
             self.bar.update(step - self.bar.n)
         if step % self.every == 0 or step == self.max_steps:
-            self._line(trainer, step, batch.epoch)
+            self._line(trainer, step, batch.place[0])
             self._reset()
 
     def _line(self, trainer, step: int, epoch: int) -> None:
-        totals = torch.cat([self.sums, torch.tensor(self.padded, device=self.sums.device)])
-        loss, attention, ctc, n, samples, tokens, padded_samples, padded_tokens = trainer.strategy.reduce(
+        totals = torch.cat([self.sums, torch.tensor([*self.padded, *self.cuts], device=self.sums.device)])
+        loss, attention, ctc, n, samples, tokens, padded_samples, padded_tokens, good, lost = trainer.strategy.reduce(
             totals, reduce_op="sum"
         ).tolist()
+        self._check_lost(good, lost)
         if not trainer.is_global_zero:
             return
         elapsed = time.monotonic() - self.since
@@ -248,6 +256,8 @@ class Progress(L.Callback):
             "audio_s_per_s": samples / self.rate / elapsed,
             "padding_audio": 1 - samples / padded_samples,
             "padding_tokens": 1 - tokens / padded_tokens,
+            "cuts_per_batch": good / self.steps / trainer.accumulate_grad_batches / trainer.world_size,
+            "lost_cuts": self.lost,
             "epoch": epoch,
         }
         self._write(trainer, values)
@@ -256,6 +266,15 @@ class Progress(L.Callback):
             f"audio {values['audio_s_per_s']:.0f} s/s  padding {100 * values['padding_audio']:.1f} % audio "
             f"{100 * values['padding_tokens']:.1f} % tokens  left {eta_min:.1f} min"
         )
+
+    def _check_lost(self, good: float, lost: float) -> None:
+        """On all ranks alike, as the counts are those of all ranks."""
+        self.read, self.lost = self.read + good + lost, self.lost + lost
+        if self.lost > self.max_lost * self.read:
+            raise SpeechError(
+                f"{self.lost:.0f} of {self.read:.0f} cuts could not be read, more than data.max_lost "
+                f"{self.max_lost:g}; the warnings above name them. Mend the manifest or raise the setting."
+            )
 
     def on_validation_start(self, trainer, pl_module) -> None:
         self.paused = time.monotonic()

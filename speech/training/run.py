@@ -6,12 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from speech.data.sources import read_sources
 from speech.errors import SpeechError
 from speech.training.config import AEDRecipe
 
 # settings that cannot change a loss, as those of `generation`; files count by their bytes, devices by the processes
 FREE = (
-    *("data.train", "data.dev", "data.tokenizer", "data.augment.noise_manifest", "data.workers"),
+    *("data.train", "data.dev", "data.tokenizer", "data.bins", "data.batch_sizes", "data.augment.noise_manifest"),
+    *("data.workers", "data.max_lost"),
     *("train.out", "train.devices", "train.keep", "train.resume_inexact"),
     *("train.save_every_steps", "train.log_every_steps", "train.valid_every_steps"),
 )
@@ -23,10 +25,14 @@ def describe(recipe: AEDRecipe) -> dict[str, Any]:
     paths = {
         "the training manifest": data.train,
         "the tokenizer": data.tokenizer,
+        "the bins": data.bins,
+        "the batch sizes": data.batch_sizes,
         "the noise manifest": data.augment.noise_manifest,
     }
     settings = {k: v for k, v in _flat(asdict(recipe)).items() if k not in FREE and not k.startswith("generation.")}
-    return settings | {name: _sha256(path) for name, path in paths.items() if path}
+    files = {name: _sha256(path) for name, path in paths.items() if path}
+    listed = [source.manifest for source in read_sources(data.train)] if data.train else []
+    return settings | files | {f"the manifest {path.name}": _sha256(path) for path in listed if str(path) != data.train}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -39,7 +45,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def _sha256(path: str) -> str:
+def _sha256(path: str | Path) -> str:
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -96,7 +96,9 @@ def fit(
         callbacks=[
             FiniteLoss(out),
             ExactResume(train),
-            Progress(out, config.log_every_steps, valid_every, train.sample_rate, config.max_steps),
+            Progress(
+                out, config.log_every_steps, valid_every, train.sample_rate, config.max_steps, train.config.max_lost
+            ),
             SaveCheckpoints(root, config.save_every_steps),
         ],
     )

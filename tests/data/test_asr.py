@@ -1,7 +1,9 @@
 import multiprocessing
 import os
 import signal
+import tempfile
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ import soundfile as sf
 import torch
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 
-from speech.data.asr import ASRStream, tokenize
+from speech.data.asr import ASRStream
 from speech.data.config import AugmentConfig, DataConfig
-from speech.data.manifests import load_audio
+from speech.data.corpus import read_corpus
+from speech.data.manifests import load_audio, save_manifest
 from speech.errors import DataError
 from speech.text.tokenizer import Tokenizer
 
@@ -41,11 +44,17 @@ def cuts(tmp_path_factory):
 
 @pytest.fixture
 def config():
-    return DataConfig(batch_seconds=1.5, buckets=2)
+    return DataConfig(batch_seconds=1.5, quadratic_seconds=0.0, pool_cuts=5)
+
+
+def corpus_of(cuts, tokenizer, config, max_tokens=64):
+    with tempfile.TemporaryDirectory() as folder:
+        save_manifest(cuts, Path(folder) / "cuts.jsonl")
+        return read_corpus(Path(folder) / "cuts.jsonl", tokenizer, config, max_tokens)
 
 
 def stream(cuts, tokenizer, config, total=12, augment: AugmentConfig | None = AugmentConfig(), seed=1):  # noqa: B008
-    return ASRStream(tokenize(cuts, tokenizer, config, 64), config, RATE, seed, total, augment)
+    return ASRStream(corpus_of(cuts, tokenizer, config), config, RATE, seed, total, augment)
 
 
 def same(a, b) -> bool:
@@ -73,7 +82,7 @@ def test_workers_change_nothing(cuts, tokenizer, config):
     helped = list(stream(cuts, tokenizer, replace(config, workers=2)))
     assert len(alone) == len(helped) == 12
     assert all(same(a, b) for a, b in zip(alone, helped, strict=True))
-    assert len({batch.epoch for batch in alone}) > 1
+    assert len({batch.place[0] for batch in alone}) > 1
 
 
 def test_a_stream_goes_on_at_any_batch(cuts, tokenizer, config):
@@ -81,14 +90,15 @@ def test_a_stream_goes_on_at_any_batch(cuts, tokenizer, config):
     for consumed in range(13):
         rest = stream(cuts, tokenizer, config)
         last = whole[consumed - 1] if consumed else None
-        rest.start, rest.consumed = (last.epoch, last.index + 1) if last else (0, 0), consumed
+        epoch, pool, index = last.place if last else (0, 0, -1)
+        rest.start, rest.consumed = (epoch, pool, index + 1), consumed
         assert all(same(a, b) for a, b in zip(whole[consumed:], rest, strict=True))
 
 
 def test_a_position_past_a_shorter_epoch_is_the_next_epoch(cuts, tokenizer, config):
     rest = stream(cuts, tokenizer, config)
-    rest.start, rest.consumed = (4, 99), 10
-    assert [(batch.epoch, batch.index) for batch in rest] == [(5, 0), (5, 1)]
+    rest.start, rest.consumed = (4, 9, 99), 10
+    assert [batch.place for batch in rest] == [(5, 0, 0), (5, 0, 1)]
 
 
 def test_dev_is_one_pass_without_augmentation(cuts, tokenizer, config):
@@ -110,10 +120,10 @@ def test_the_first_epochs_hold_the_short_cuts_only(cuts, tokenizer, config):
     batches = list(stream(cuts, tokenizer, replace(config, short_epochs=2, short_seconds=limit), total=40))
     by_epoch = {}
     for batch in batches:
-        by_epoch.setdefault(batch.epoch, []).extend(batch.ids)
+        by_epoch.setdefault(batch.place[0], []).extend(batch.ids)
     assert sorted(by_epoch[0]) == sorted(by_epoch[1]) == sorted(short) and by_epoch[0] != by_epoch[1]
-    usual = [b.ids for b in stream(cuts, tokenizer, config, total=40) if b.epoch == 2]
-    assert [b.ids for b in batches if b.epoch == 2][: len(usual)] == usual[: len(batches)]
+    usual = [b.ids for b in stream(cuts, tokenizer, config, total=40) if b.place[0] == 2]
+    assert [b.ids for b in batches if b.place[0] == 2][: len(usual)] == usual[: len(batches)]
     dev = stream(cuts, tokenizer, replace(config, short_epochs=2, short_seconds=limit), total=None, augment=None)
     assert len(sum((b.ids for b in dev), [])) == len(cuts)
     with pytest.raises(DataError, match=r"no cut is within data.short_seconds 0.01"):
@@ -125,7 +135,7 @@ def test_augmentation_is_a_function_of_seed_epoch_and_id(cuts, tokenizer, config
         batches = stream(cuts, tokenizer, config, 30, augment, seed)
         rows = {}
         for b in batches:
-            rows |= {(b.epoch, name): b.waveforms[i, : b.waveform_lengths[i]] for i, name in enumerate(b.ids)}
+            rows |= {(b.place[0], name): b.waveforms[i, : b.waveform_lengths[i]] for i, name in enumerate(b.ids)}
         return rows
 
     a, b, other = waveforms(), waveforms(), waveforms(seed=2)
@@ -164,27 +174,50 @@ def test_a_signal_to_the_whole_group_does_not_end_the_loaders(cuts, tokenizer, c
 
 
 @pytest.mark.parametrize("text, named", [("one £ two ß", "cut bad: .*'£' .*'ß'"), (None, "cut bad: no supervision")])
-def test_a_transcript_that_cannot_be_learned_names_its_cut(cuts, tokenizer, config, tmp_path, text, named):
+def test_a_transcript_that_cannot_be_learned_names_its_line_and_cut(cuts, tokenizer, config, tmp_path, text, named):
     bad = CutSet.from_cuts([*cuts, tone(tmp_path, "bad", 0.2, text)])
-    with pytest.raises(DataError, match=named) as error:
-        tokenize(bad, tokenizer, config, 64)
+    with pytest.raises(DataError, match=f"cuts.jsonl, line 13: {named}") as error:
+        corpus_of(bad, tokenizer, config)
     assert "\n" not in str(error.value)
 
 
-def test_long_cuts_are_left_out_and_counted(cuts, tokenizer, config):
-    data = tokenize(cuts, tokenizer, replace(config, max_seconds=0.5), 64)
+def test_what_the_limits_leave_out_is_counted_by_reason(cuts, tokenizer, config):
+    corpus = corpus_of(cuts, tokenizer, replace(config, max_seconds=0.5))
     kept = [cut.id for cut in cuts if cut.duration <= 0.5]
-    assert list(data.tokens) == [cut.id for cut in data.cuts] == kept and data.dropped == 12 - len(kept) > 0
-    with pytest.raises(DataError, match="data.max_seconds 0.1: 12 were left out"):
-        tokenize(cuts, tokenizer, replace(config, max_seconds=0.1), 64)
+    assert [corpus.cut(row).id for row in corpus.rows] == kept and len(kept) < 12
+    hours = sum(cut.duration for cut in cuts if cut.duration > 0.5) / 3600
+    assert corpus.dropped == {"longer than data.max_seconds 0.5": (12 - len(kept), pytest.approx(hours))}
+    assert f"left out {12 - len(kept)} (0.00 h) longer than data.max_seconds 0.5" in str(corpus)
+    counts = corpus_of(cuts, tokenizer, config).counts
+    fewer = corpus_of(cuts, tokenizer, config, max_tokens=max(counts) - 1)
+    over = {f"over model.decoder.max_tokens {max(counts) - 1}": sum(counts == max(counts))}
+    assert {reason: n for reason, (n, _) in fewer.dropped.items()} == over
+    with pytest.raises(DataError, match="no cut is left; 12 longer than data.max_seconds 0.1"):
+        corpus_of(cuts, tokenizer, replace(config, max_seconds=0.1))
 
 
-def test_a_text_over_the_decoder_is_refused_with_limit_and_setting(cuts, tokenizer, config):
-    lengths = [len(ids) for ids in tokenize(cuts, tokenizer, config, 64).tokens.values()]
-    longest = max(lengths)
-    tokenize(cuts, tokenizer, config, longest)
-    with pytest.raises(DataError) as error:
-        tokenize(cuts, tokenizer, config, longest - 1)
-    over = sum(n == longest for n in lengths)
-    expected = f"has {longest} tokens with prompt and end, the decoder takes {longest - 1} ({over} such cuts). Raise "
-    assert expected + "model.decoder.max_tokens" in str(error.value) and "\n" not in str(error.value)
+def test_lengths_before_sampling_are_those_of_the_batch(cuts, tokenizer, config):
+    batches = stream(cuts, tokenizer, config, 30)
+    sampler = batches.make_sampler()
+    for plan, batch in zip(sampler, batches, strict=False):
+        seconds, tokens = batches._lengths(plan.rows, plan.passes)
+        assert np.allclose(batch.waveform_lengths / RATE, seconds, atol=1e-3) and batch.token_lengths.tolist() == list(
+            tokens
+        )
+        assert len(batch.ids) * seconds.max() <= 1.5 + 1e-9
+
+
+def test_lost_audio_is_left_out_and_told(tokenizer, config, tmp_path):
+    there = [tone(tmp_path, f"c{i}", 0.3, "one") for i in range(6)]
+    batches = stream(there, tokenizer, config, 12, PLAIN)
+    (tmp_path / "c2.wav").unlink()
+    (tmp_path / "c4.wav").write_bytes(b"")
+    seen = list(batches)
+    lost = [what for batch in seen for what in batch.lost]
+    assert {what.split(":")[0] for what in lost} == {"c2", "c4"} and all("c2.wav" in w or "c4.wav" in w for w in lost)
+    assert {name for batch in seen for name in batch.ids} - {"silence"} == {"c0", "c1", "c3", "c5"}
+    for i in range(6):
+        (tmp_path / f"c{i}.wav").unlink(missing_ok=True)
+    for batch in stream(there, tokenizer, config, 3, PLAIN):
+        assert batch.ids == ["silence"] and not batch.waveforms.any() and batch.waveforms.shape == (1, RATE)
+        assert batch.tokens.shape == (1, 6) and int(batch.tokens[0, -1]) == tokenizer.eos_id

@@ -1,68 +1,134 @@
+import itertools
+
+import numpy as np
 import pytest
-from lhotse import CutSet, MonoCut
+from test_bins import synthetic
 
-from speech.data.sampler import plan_epoch
+from speech.data.bins import budget_sizes, estimate_bins, profile_sizes
+from speech.data.order import Order
+from speech.data.sampler import BatchSampler
+from speech.errors import DataError
 
-# 40 cuts of 0.5 ... 4.4 s in mixed order
-CUTS = CutSet.from_cuts([MonoCut(f"c{i}", 0.0, 0.5 + (i * 7 % 40) / 10, 0) for i in range(40)])
+SECONDS, TOKENS = synthetic(1500)
+BUDGET = budget_sizes(120.0, 15.0)
 
 
-def plan(seed=1, epoch=0, shuffle=True, rank=0, world=1, cuts=CUTS, seconds=10.0, buckets=4):
-    return plan_epoch(cuts, seconds, buckets, seed, epoch, shuffle, rank, world)
+def make(n=1500, seed=1, sizes=BUDGET, pool=600, shuffle=True, rank=0, world=1, seconds=SECONDS, tokens=TOKENS):
+    order = Order([np.arange(n)], seed=seed, shuffle=shuffle)
+    return BatchSampler(lambda _: order, lambda r, p: (seconds[r], tokens[r]), sizes, pool, seed, shuffle, rank, world)
 
 
-def ids(batches):
-    return [[cut.id for cut in batch] for batch in batches]
+def rows(plans):
+    return [plan.rows.tolist() for plan in plans]
+
+
+def profile():
+    bins = estimate_bins(SECONDS, TOKENS, 10, 3)
+    edges = np.array(bins.edges)
+    found = BUDGET(edges[:, 0], edges[:, 1]) // (1 + edges[:, 1] // 80)
+    return profile_sizes(bins, np.maximum(1, found)), bins
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
-    assert ids(plan()) == ids(plan())
-    assert ids(plan(epoch=3)) == ids(plan(epoch=3))
-    assert len({str(ids(plan(seed=seed))) for seed in range(4)}) == 4
-    assert len({str(ids(plan(epoch=epoch))) for epoch in range(4)}) == 4
+    assert rows(make().epoch(3)) == rows(make().epoch(3))
+    assert len({str(rows(make(seed=seed).epoch(epoch))) for seed in range(3) for epoch in range(3)}) == 9
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize("epoch", [0, 1])
-def test_every_cut_appears_once(shuffle, epoch):
-    assert sorted(sum(ids(plan(shuffle=shuffle, epoch=epoch)), [])) == sorted(cut.id for cut in CUTS)
-
-
-def test_padded_batches_stay_within_the_seconds():
-    batches = plan()
-    padded = [len(batch) * max(cut.duration for cut in batch) for batch in batches]
-    assert max(padded) <= 10.0
-    assert sum(padded) / 10.0 > 0.7 * len(batches), "and use them"
-    few = [plan(epoch=epoch, buckets=2) for epoch in range(5)]
-    assert max(len(batch) * max(cut.duration for cut in batch) for p in few for batch in p) <= 10.0
-    real = sum(cut.duration for cut in CUTS)
-    assert sum(padded) < 1.25 * real, "cuts of like duration are together"
-
-
-def test_a_cut_over_the_seconds_is_a_batch_of_its_own():
-    batches = plan(seconds=1.0)
-    assert all(len(batch) == 1 for batch in batches if max(cut.duration for cut in batch) > 1.0)
-    assert sum(len(batch) for batch in batches) == 40
-
-
-@pytest.mark.parametrize("world", [2, 3])
-@pytest.mark.parametrize("epoch", range(3))
-def test_ranks_share_the_epoch_and_stay_in_step(world, epoch):
-    plans = [ids(plan(epoch=epoch, rank=rank, world=world)) for rank in range(world)]
-    assert len({len(p) for p in plans}) == 1
-    assert set(sum((batch for p in plans for batch in p), [])) == {cut.id for cut in CUTS}
-    full = sum((batch for p in plans for batch in p[:-1]), [])
-    assert len(full) == len(set(full)), "only the last batches may repeat a cut"
-    last = sum((p[-1] for p in plans), [])
-    assert not set(full) & set(last) and len(last) - len(set(last)) < world
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 5])
 @pytest.mark.parametrize("world", [1, 2, 4])
-def test_few_cuts_need_no_fewer_buckets_and_every_rank_has_a_batch(count, world):
-    few = CutSet.from_cuts(list(CUTS)[:count])
-    plans = [ids(plan(cuts=few, rank=rank, world=world, buckets=10)) for rank in range(world)]
-    assert len({len(p) for p in plans}) == 1 and all(plans)
+@pytest.mark.parametrize("n", [4, 5, 7, 30, 599, 1201, 1500])
+@pytest.mark.parametrize("epoch", range(2))
+def test_every_rank_has_equally_many_batches_and_every_cut_comes_once(world, n, epoch):
+    plans = [rows(make(n, rank=rank, world=world).epoch(epoch)) for rank in range(world)]
+    assert len({len(p) for p in plans}) == 1
     everything = sum((batch for p in plans for batch in p), [])
-    assert set(everything) == {cut.id for cut in few}, "a repeated cut keeps its id"
-    assert count <= len(everything) < count + world
+    assert all(batch for p in plans for batch in p), "no rank is without"
+    assert len(everything) == len(set(everything)) and set(everything) <= set(range(n))
+    # only where the shortest cuts of a pool fill a batch alone, and fewer than ranks, they stay out
+    assert n - len(everything) < world * -(-n // 600)
+    if SECONDS[:n].min() < 5:
+        assert len(everything) == n
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_no_batch_is_over_the_size_of_its_longest_and_most_tokens(world, calibrated):
+    sizes, bins = profile() if calibrated else (BUDGET, None)
+    kept = np.arange(1500) if bins is None else np.flatnonzero(bins.faults(SECONDS, TOKENS) == 0)
+    filled = []
+    for rank in range(world):
+        sampler = make(len(kept), sizes=sizes, rank=rank, world=world, seconds=SECONDS[kept], tokens=TOKENS[kept])
+        for plan in sampler.epoch(0):
+            longest, most = SECONDS[kept][plan.rows].max(), TOKENS[kept][plan.rows].max()
+            size = int(sizes(np.array([longest]), np.array([most]))[0])
+            assert len(plan.rows) <= size
+            filled.append(len(plan.rows) / size)
+    assert np.mean(filled) > 0.8
+
+
+def test_a_cut_over_the_budget_is_a_batch_of_its_own_and_one_outside_the_bins_an_error():
+    plans = rows(make(sizes=budget_sizes(2.0, 0.0)).epoch(0))
+    assert all(len(batch) == 1 for batch in plans if SECONDS[batch].max() > 2.0)
+    with pytest.raises(DataError, match="no batch size for a cut of .* outside the bins"):
+        list(make(sizes=lambda d, u: np.zeros(len(d), int)).epoch(0))
+
+
+def test_ranks_get_batches_alike_in_a_step():
+    plans = [list(make(rank=rank, world=4).epoch(0)) for rank in range(4)]
+    for step in zip(*plans, strict=True):
+        counts = [len(plan.rows) for plan in step]
+        assert max(counts) - min(counts) <= 1
+        assert len({(plan.epoch, plan.pool, plan.index) for plan in step}) == 1
+    longest = np.array([[SECONDS[plan.rows].max() for plan in step] for step in zip(*plans, strict=True)])
+    assert np.mean(longest.min(1) / longest.max(1)) > 0.93
+
+
+def test_padding_is_low_and_more_so_in_larger_pools():
+    def padding(pool):
+        plans = rows(make(pool=pool).epoch(0))
+        padded = [(len(b) * SECONDS[b].max(), len(b) * TOKENS[b].max()) for b in plans]
+        return 1 - np.array([SECONDS.sum(), TOKENS.sum()]) / np.sum(padded, axis=0)
+
+    small, large = padding(150), padding(1500)
+    assert (large < small).all() and large[0] < 0.06 and large[1] < 0.10
+
+
+def test_any_place_is_a_place_to_go_on_from():
+    whole = list(itertools.islice(make(pool=400), 300))
+    assert whole[-1].epoch == 1 and max(plan.pool for plan in whole) == 3
+    for k in [*range(0, 300, 23), 299]:
+        first, rest = make(pool=400), make(pool=400)
+        list(itertools.islice(first, k))
+        rest.load_state_dict(first.state_dict())
+        assert rows(itertools.islice(rest, 300 - k)) == rows(whole[k:])
+    with pytest.raises(DataError, match="saved with 1 ranks, there are 2"):
+        make(world=2).load_state_dict(first.state_dict())
+
+
+def test_epochs_hold_other_batches_of_neighbours():
+    where = np.empty(1500, int)
+    for i, batch in enumerate(rows(make(pool=1500).epoch(0))):
+        where[batch] = i
+    same = total = 0
+    for batch in rows(make(pool=1500).epoch(1)):
+        together = np.bincount(where[batch])
+        same, total = same + (together * (together - 1)).sum(), total + len(batch) * (len(batch) - 1)
+    assert same / total < 0.6
+
+
+def test_a_batch_of_any_length_comes_anywhere_in_the_epoch():
+    """Chi-square over tenths of the epoch and quarters of duration, 30 epochs; the 0.999 quantile is 55.5."""
+    table = np.zeros((4, 10))
+    quarter = np.quantile(SECONDS, [0.25, 0.5, 0.75])
+    for epoch in range(30):
+        plans = rows(make(pool=1500).epoch(epoch))
+        for i, batch in enumerate(plans):
+            table[np.searchsorted(quarter, np.median(SECONDS[batch])), 10 * i // len(plans)] += 1
+    expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
+    assert ((table - expected) ** 2 / expected).sum() < 55.5
+
+
+def test_without_shuffling_the_longest_come_first():
+    plans = rows(make(pool=1500, shuffle=False).epoch(0))
+    longest = [SECONDS[batch].max() for batch in plans]
+    assert longest[0] == SECONDS.max() and plans == rows(make(pool=1500, shuffle=False).epoch(0))
+    assert sorted(sum(plans, [])) == list(range(1500))

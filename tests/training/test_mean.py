@@ -6,13 +6,16 @@ import signal
 import socket
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny_run import RATE, Seen, make_recipe
 
 from recipes.train_aed import train
-from speech.data.asr import ASRStream, tokenize
-from speech.data.manifests import open_manifest
+from speech.data.asr import ASRStream
+from speech.data.config import DataConfig
+from speech.data.corpus import read_corpus
+from speech.data.sampler import Plan
 from speech.models.aed import AED
 from speech.text.tokenizer import Tokenizer
 from speech.training import aed_task
@@ -26,7 +29,7 @@ GROUPS = [[[0, 1], [2, 3, 4, 5, 6]], [[7, 8, 9, 10], [11]]]  # steps of two batc
 class Fixed(list):
     """Given batches in the place of a stream."""
 
-    sample_rate, start, consumed = RATE, (0, 0), 0
+    sample_rate, start, consumed, config = RATE, (0, 0, 0), 0, DataConfig()
 
 
 def sgd(model, config, max_steps):
@@ -41,10 +44,8 @@ def weights_after(corpus, out, plan, accumulate=1, devices=1):
     recipe.model.encoder.dropout = recipe.model.decoder.dropout = 0.0
     recipe.data.augment = replace(recipe.data.augment, freq_masks=0, time_masks=0)
     tokenizer = Tokenizer.load(recipe.data.tokenizer)
-    cuts = open_manifest(recipe.data.train)
-    stream = ASRStream(tokenize(cuts, tokenizer, recipe.data, 64), recipe.data, RATE, 1, None)
-    cuts = list(cuts)
-    batches = [stream.collate([cuts[i] for i in batch], 0, k) for k, batch in enumerate(plan)]
+    stream = ASRStream(read_corpus(recipe.data.train, tokenizer, recipe.data, 64), recipe.data, RATE, 1, None)
+    batches = [stream[Plan(np.array(rows), np.zeros(len(rows), int), 0, 0, k)] for k, rows in enumerate(plan)]
     torch.manual_seed(0)
     model = AED(recipe.model, tokenizer.size)
     with pytest.MonkeyPatch.context() as patch:

@@ -199,7 +199,7 @@ def test_more_steps_are_another_run_that_goes_on_inexactly(corpus, whole, tmp_pa
         train(make_recipe(corpus, out, max_steps=15))
     seen.watch(monkeypatch)
     train(make_recipe(corpus, out, max_steps=15, resume_inexact=True))
-    assert [row[:2] for row in seen] == [(1, 4), (1, 5), (1, 6)]
+    assert [row[:3] for row in seen] == [(1, 1, 2), (1, 1, 3), (2, 0, 0)]
     assert [row["step"] for row in log_rows(out) if "loss" in row] == list(range(1, 16))
 
 

@@ -54,7 +54,8 @@ def make_recipe(corpus: Path, out: Path, **train) -> AEDRecipe:
         dev=str(corpus / "dev.jsonl"),
         tokenizer=str(corpus / "tokenizer.model"),
         batch_seconds=2.5,
-        buckets=2,
+        quadratic_seconds=0.0,
+        pool_cuts=20,
     )
     config = TrainConfig(
         out=str(out),
@@ -78,7 +79,7 @@ def make_recipe(corpus: Path, out: Path, **train) -> AEDRecipe:
 
 
 class Seen(list):
-    """(epoch, index, ids, loss as hex) of every batch that training has met, in order."""
+    """(epoch, pool, index, ids, loss as hex) of every batch that training has met, in order."""
 
     def watch(self, monkeypatch, at: int | None = None, act=lambda: None) -> None:
         """Record from now on, and call `act` in the forward pass of batch `at`, counted from 0."""
@@ -89,7 +90,7 @@ class Seen(list):
             if len(seen) == at:
                 act()
             out = original(task, batch, batch_idx)
-            seen.append((batch.epoch, batch.index, tuple(batch.ids), float(out["loss"].detach()).hex()))
+            seen.append((*batch.place, tuple(batch.ids), float(out["loss"].detach()).hex()))
             return out
 
         monkeypatch.setattr(AEDTask, "training_step", training_step)

@@ -1,0 +1,160 @@
+"""Tokenised cuts of one or several manifests, with what every filter left out."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lhotse.cut import Cut
+
+from speech.data.bins import FITS, Bins
+from speech.data.config import DataConfig
+from speech.data.order import Order
+from speech.data.sources import Source, read_sources, shares
+from speech.data.table import Table, make_table
+from speech.errors import DataError
+from speech.text.prompt import Prompt
+from speech.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Rows are counted through all tables; `kept` and `shares` are by source."""
+
+    tables: list[Table]
+    kept: list[np.ndarray]  # rows that passed the filters
+    shares: list[float]  # of the cuts drawn
+    dropped: dict[str, tuple[int, float]]  # reason -> cuts, hours
+    prompt_length: int
+    seconds: np.ndarray  # [N] before changes of speed
+    counts: np.ndarray  # [N] tokens with prompt and end
+    keys: np.ndarray  # [N] uint64
+
+    def _place(self, row: int) -> tuple[Table, int]:
+        for table in self.tables:
+            if row < len(table):
+                return table, row
+            row -= len(table)
+        raise IndexError(row)
+
+    def cut(self, row: int) -> Cut:
+        table, i = self._place(row)
+        return table.cut(i)
+
+    def ids(self, row: int) -> np.ndarray:  # [U] token ids
+        table, i = self._place(row)
+        return table.ids(i)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Kept rows of all sources."""
+        return np.concatenate(self.kept)
+
+    def order(self, seed: int, shuffle: bool = True, max_seconds: float = float("inf")) -> Order:
+        """Epochs over the kept rows of up to max_seconds."""
+        kept = [rows[self.seconds[rows] <= max_seconds] for rows in self.kept]
+        there = [i for i, rows in enumerate(kept) if len(rows)]
+        return Order([kept[i] for i in there], [self.shares[i] for i in there], seed, shuffle)
+
+    def __str__(self) -> str:
+        rows = self.rows
+        told = [f"{len(rows)} cuts, {self.seconds[rows].sum() / 3600:.2f} h"]
+        told += [f"left out {n} ({hours:.2f} h) {reason}" for reason, (n, hours) in self.dropped.items()]
+        if len(self.kept) > 1:
+            parts = (f"{t.path.name} {100 * p:.1f} %" for t, p in zip(self.tables, self.shares, strict=True))
+            told.append(f"drawn from {', '.join(parts)}")
+        return "; ".join(told)
+
+
+def made_for(tokenizer: Tokenizer, config: DataConfig, max_tokens: int) -> dict[str, Any]:
+    """What decides the lengths of the cuts that bins are made from."""
+    return {
+        "tokenizer": hashlib.sha256(tokenizer.model).hexdigest(),
+        "data.language": config.language,
+        "data.punctuation": config.punctuation,
+        "data.max_seconds": config.max_seconds,
+        "model.decoder.max_tokens": max_tokens,
+        "data.augment.speeds": sorted(config.augment.speeds),
+    }
+
+
+def read_corpus(
+    path: str | Path,
+    tokenizer: Tokenizer,
+    config: DataConfig,
+    max_tokens: int,
+    bins: Bins | None = None,
+    speeds: Sequence[float] = (1.0,),
+) -> Corpus:
+    """Token ids of every cut before sampling: prompt, text, end. Filters count what they leave out, by reason.
+
+    A cut stays if it fits at every speed. DataError names the line of a cut without a transcript or with characters
+    outside the vocabulary.
+    """
+    prompt = Prompt(source_language=config.language, target_language=config.language, punctuation=config.punctuation)
+    head = prompt.ids(tokenizer)
+
+    def encode(cut: Cut) -> list[int]:
+        if not cut.supervisions:
+            raise DataError(f"cut {cut.id}: no supervision, so no transcript to learn")
+        try:
+            return [*head, *tokenizer.encode(cut.supervisions[0].text or ""), tokenizer.eos_id]
+        except DataError as error:
+            raise DataError(f"cut {cut.id}: {error}") from None
+
+    sources = read_sources(path)
+    tables = []
+    for i, source in enumerate(sources):
+        key = _table_key(source, tokenizer, head)
+        stored = table_path(config.bins, i) if config.bins else None
+        table = Table.load(stored, source.manifest, key) if stored else None
+        tables.append(table or make_table(source.manifest, encode))
+    seconds, counts, keys = (
+        np.concatenate([getattr(t, name) for t in tables]) for name in ("seconds", "counts", "keys")
+    )
+    if len(np.unique(keys)) < len(keys):
+        raise DataError(f"{path}: some ids stand in several of its manifests; every cut needs its own")
+    reasons = {
+        f"longer than data.max_seconds {config.max_seconds:g}": seconds > config.max_seconds,
+        f"over model.decoder.max_tokens {max_tokens}": counts > max_tokens,
+    }
+    if bins is not None:
+        faults = np.max([bins.faults(seconds / speed, counts, config.strict) for speed in speeds], axis=0)
+        reasons |= {f"with {text}" if "token" in text else text: faults == i for i, text in enumerate(FITS) if i}
+    good, dropped = np.ones(len(seconds), bool), {}
+    for reason, bad in reasons.items():
+        if (good & bad).any():
+            dropped[reason] = (int((good & bad).sum()), float(seconds[good & bad].sum() / 3600))
+        good &= ~bad
+    if not good.any():
+        raise DataError(f"{path}: no cut is left; " + ", ".join(f"{n} {reason}" for reason, (n, _) in dropped.items()))
+    first = np.cumsum([0, *map(len, tables)])
+    kept = [first[i] + np.flatnonzero(good[first[i] : first[i + 1]]) for i in range(len(tables))]
+    probabilities = shares(sources, [len(rows) for rows in kept])
+    return Corpus(tables, kept, probabilities, dropped, len(head), seconds, counts, keys)
+
+
+def table_path(bins: str | Path, source: int) -> Path:
+    return Path(bins).with_suffix(f".{source}.npz")
+
+
+def save_tables(corpus: Corpus, bins: str | Path, path: str | Path, tokenizer: Tokenizer, config: DataConfig) -> None:
+    """The tables beside the bins, so that a training need not tokenise again."""
+    prompt = Prompt(source_language=config.language, target_language=config.language, punctuation=config.punctuation)
+    for i, (source, table) in enumerate(zip(read_sources(path), corpus.tables, strict=True)):
+        table.save(table_path(bins, i), _table_key(source, tokenizer, prompt.ids(tokenizer)))
+
+
+def _table_key(source: Source, tokenizer: Tokenizer, head: Iterable[int]) -> str:
+    try:
+        with source.manifest.open("rb") as file:
+            manifest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{source.manifest}: cannot be read ({error.strerror})") from None
+    return json.dumps([manifest, hashlib.sha256(tokenizer.model).hexdigest(), list(head)])

@@ -1,0 +1,112 @@
+"""What training knows of every cut, in arrays: loaders share it after the fork and memory stays flat."""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from lhotse.cut import Cut
+from tqdm import tqdm
+
+from speech.data.manifests import check_name, parse_cut
+from speech.errors import DataError
+
+ARRAYS = ("begins", "ends", "seconds", "keys", "tokens", "starts")
+
+
+@dataclass(frozen=True)
+class Table:
+    """N cuts of one manifest. Python objects would be copied in every loader by their reference counts alone."""
+
+    path: Path
+    lines: np.ndarray  # uint8, the bytes of the manifest; mapped from the disk where it is not compressed
+    begins: np.ndarray  # [N] int64, where the line of a cut begins in `lines`
+    ends: np.ndarray  # [N] int64
+    seconds: np.ndarray  # [N] float64
+    keys: np.ndarray  # [N] uint64, hash of the id: the seed of all that is random about a cut
+    tokens: np.ndarray  # int32, prompt, text and end of all cuts, one after another
+    starts: np.ndarray  # [N + 1] int64, where the tokens of a cut begin
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """[N] tokens of each cut."""
+        return np.diff(self.starts)
+
+    def cut(self, row: int) -> Cut:
+        return parse_cut(self.lines[self.begins[row] : self.ends[row]].tobytes(), self.path.parent)
+
+    def ids(self, row: int) -> np.ndarray:  # [U] token ids
+        return self.tokens[self.starts[row] : self.starts[row + 1]]
+
+    def save(self, path: Path, made_for: str) -> None:
+        """The arrays without the lines, for a training that would make the same ones."""
+        with path.open("wb") as file:
+            np.savez(file, made_for=np.array(made_for), **{name: getattr(self, name) for name in ARRAYS})
+
+    @classmethod
+    def load(cls, path: Path, manifest: Path, made_for: str) -> "Table | None":
+        """None where there is no such file, or one made from another manifest or with other settings."""
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                if str(saved["made_for"]) != made_for:
+                    return None
+                arrays = {name: saved[name] for name in ARRAYS}
+        except (OSError, ValueError, KeyError, zlib.error):
+            return None
+        return cls(manifest, read_bytes(manifest), **arrays)
+
+
+def read_bytes(path: Path) -> np.ndarray:
+    """uint8 of a .jsonl, or of what a .jsonl.gz holds. DataError for a file that cannot be read."""
+    check_name(path)
+    try:
+        if path.suffix == ".gz":
+            return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
+        return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: broken gzip file ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def cut_key(cut_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(cut_id.encode(), digest_size=8).digest(), "little")
+
+
+def make_table(path: str | Path, encode: Callable[[Cut], Sequence[int]]) -> Table:
+    """Reads and tokenises every cut; DataError names the line of a broken one, or of an id that comes twice."""
+    path = Path(path)
+    lines = read_bytes(path)
+    ends = np.append(np.flatnonzero(lines == ord("\n")), len(lines))
+    begins = np.concatenate([[0], ends[:-1] + 1])
+    seconds, tokens, counts, numbers = [], [], [], []
+    first: dict[int, int] = {}
+    bar = tqdm(zip(begins, ends, strict=True), f"tokens of {path.name}", len(ends), unit="cut", disable=None, delay=2)
+    for number, (begin, end) in enumerate(bar, start=1):
+        line = lines[begin:end].tobytes()
+        if not line.strip():
+            continue
+        try:
+            cut = parse_cut(line, path.parent)
+            key = cut_key(cut.id)
+            if key in first:
+                raise DataError(f"the id '{cut.id}' stands on line {first[key]} too")
+            ids = encode(cut)
+        except DataError as error:
+            raise DataError(f"{path}, line {number}: {error}") from None
+        first[key] = number
+        seconds.append(cut.duration)
+        tokens.append(np.array(ids, np.int32))
+        counts.append(len(ids))
+        numbers.append(number - 1)
+    if not seconds:
+        raise DataError(f"{path}: no cuts in the manifest")
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    keys = np.fromiter(first, np.uint64, len(first))
+    return Table(path, lines, begins[numbers], ends[numbers], np.array(seconds), keys, np.concatenate(tokens), starts)
