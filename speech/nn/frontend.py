@@ -1,6 +1,7 @@
-"""Waveform to log-mel features, as torch modules whose transform is one convolution, so that they export."""
+"""Waveform to log-mel features."""
 
 import math
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from speech.nn.config import FrontendConfig
 from speech.nn.masks import valid
+from speech.nn.spectrum import ConvSpectrum, FFTSpectrum
 
 
 def _hz_to_mel(hz: Tensor, slaney: bool) -> Tensor:
@@ -39,12 +41,6 @@ def kaldi_mels(n_mels: int, n_fft: int, sample_rate: int, low: float, high: floa
     return torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
 
 
-def dft_kernel(size: int, n_fft: int) -> Tensor:
-    """[2 (n_fft/2+1), size]: real rows, then imaginary rows, float64."""
-    angle = 2 * math.pi / n_fft * torch.outer(torch.arange(n_fft // 2 + 1), torch.arange(size)).double()
-    return torch.cat([angle.cos(), -angle.sin()])
-
-
 class Frontend(nn.Module):
     """Waveforms [B, samples] in [-1, 1] -> normalised features [B, T, F], zero past each length, and lengths [B].
 
@@ -52,7 +48,7 @@ class Frontend(nn.Module):
     in the buffers `mean` and `inv_std` and travel with the weights.
     """
 
-    kernel: Tensor  # [2 (n_fft/2+1), 1, win]
+    spectrum: FFTSpectrum | ConvSpectrum  # waveforms [B, samples] -> power [B, T, n_fft/2+1]
     bank: Tensor  # [F, n_fft/2+1]
     mean: Tensor  # [F]
     inv_std: Tensor  # [F]
@@ -62,27 +58,23 @@ class Frontend(nn.Module):
         self.config = config
         rate = config.sample_rate
         self.win, self.hop = round(rate * config.win_ms / 1000), round(rate * config.hop_ms / 1000)
-        self.n_fft = 1 << (self.win - 1).bit_length()
-        high = config.high_hz if config.high_hz > 0 else rate / 2
-        mels = kaldi_mels if config.kind == "kaldi" else slaney_mels
-        bank = mels(config.n_mels, self.n_fft, rate, config.low_hz, high).float()
-        kernel = self._kaldi_kernel() if config.kind == "kaldi" else self._mel_kernel()
-        self.register_buffer("kernel", kernel.float()[:, None], persistent=False)
-        self.register_buffer("bank", bank, persistent=False)
+        n_fft = 1 << (self.win - 1).bit_length()
+        kaldi, high = config.kind == "kaldi", config.high_hz if config.high_hz > 0 else rate / 2
+        window = torch.hann_window(self.win, periodic=False, dtype=torch.float64)
+        if kaldi:
+            window = window**0.85  # povey
+        self.spectrum = FFTSpectrum(window * config.wave_scale, n_fft, self.hop, config.preemphasis if kaldi else None)
+        bank = (kaldi_mels if kaldi else slaney_mels)(config.n_mels, n_fft, rate, config.low_hz, high)
+        self.register_buffer("bank", bank.float(), persistent=False)
         self.register_buffer("mean", torch.zeros(config.n_mels))
         self.register_buffer("inv_std", torch.ones(config.n_mels))
 
-    def _kaldi_kernel(self) -> Tensor:
-        """DC removal, pre-emphasis and povey window are linear in the frame: all of them fold into the DFT."""
-        n = self.win
-        eye = torch.eye(n, dtype=torch.float64)
-        remove_dc = eye - 1 / n
-        emphasis = eye - self.config.preemphasis * torch.diag(torch.ones(n - 1, dtype=torch.float64), -1)
-        povey = torch.hann_window(n, periodic=False, dtype=torch.float64) ** 0.85  # zero at both ends
-        return dft_kernel(n, self.n_fft) @ (povey[:, None] * (emphasis @ remove_dc))
-
-    def _mel_kernel(self) -> Tensor:
-        return dft_kernel(self.win, self.n_fft) * torch.hann_window(self.win, periodic=False, dtype=torch.float64)
+    def convolutional(self) -> "Frontend":
+        """A copy with the same features that exports: exporters have no FFT, or a slow one."""
+        twin = deepcopy(self)
+        if isinstance(twin.spectrum, FFTSpectrum):
+            twin.spectrum = twin.spectrum.convolutional()
+        return twin
 
     def frames(self, samples: Tensor) -> Tensor:
         """Valid frames of so many samples."""
@@ -92,23 +84,20 @@ class Frontend(nn.Module):
 
     def log_mel(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """[B, samples] -> [B, T, F] before normalisation; rows past a length are unspecified."""
-        x = waveforms * self.config.wave_scale
-        if self.config.kind == "mel":
-            emphasised = torch.cat([x[:, :1], x[:, 1:] - self.config.preemphasis * x[:, :-1]], 1)
-            x = F.pad(emphasised * valid(lengths, x.size(1)), (self.win // 2, self.win // 2))
-        else:
-            x = F.pad(x, (0, max(0, self.win - x.size(1))))
-        real, imaginary = F.conv1d(x[:, None], self.kernel, stride=self.hop).chunk(2, 1)
-        power = self.bank @ (real * real + imaginary * imaginary)
-        floor = torch.finfo(torch.float32).eps
-        logs = (power + 2**-24).log() if self.config.kind == "mel" else power.clamp(min=floor).log()
-        return logs.transpose(1, 2)
+        if self.config.kind == "kaldi":
+            x = F.pad(waveforms, (0, max(0, self.win - waveforms.size(1))))
+            return (self.spectrum(x) @ self.bank.T).clamp(min=torch.finfo(torch.float32).eps).log()
+        half = self.win // 2
+        x = F.pad(waveforms, (half + 1, self.win - half))
+        x = x[:, 1:] - self.config.preemphasis * x[:, :-1]
+        x = self.spectrum(x * valid(half + lengths, x.size(1)))
+        return (x @ self.bank.T + 2**-24).log()
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(waveforms.device.type, enabled=False):  # bf16 would round quiet bins away
             x = self.log_mel(waveforms.float(), lengths)
         frames = self.frames(lengths)
-        x = x[:, : max(1, int(waveforms.size(1) // self.hop))] if self.config.kind == "mel" else x
+        x = x[:, : max(1, waveforms.size(1) // self.hop)] if self.config.kind == "mel" else x
         keep = valid(frames, x.size(1))[..., None]
         if self.config.norm == "global":
             x = (x - self.mean) * self.inv_std

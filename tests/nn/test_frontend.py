@@ -30,13 +30,16 @@ def wave(name: str, rate: int = 16000) -> torch.Tensor:
     return torch.from_numpy(decode(path, rate, start=1.0, duration=2.0))[None]
 
 
-def features(config: FrontendConfig, x: torch.Tensor, lengths: list[int] | None = None):
-    return Frontend(config)(x, torch.tensor(lengths or [x.size(1)]))
+def features(config: FrontendConfig, x: torch.Tensor, lengths: list[int] | None = None, form: str = "fft"):
+    frontend = Frontend(config)
+    frontend = frontend.convolutional() if form == "conv" else frontend
+    return frontend(x, torch.tensor(lengths or [x.size(1)]))
 
 
+@pytest.mark.parametrize("form", ["fft", "conv"])
 @pytest.mark.parametrize("rate", [16000, 8000])
 @pytest.mark.parametrize("source", ["noise", "speech", "offset"])
-def test_kaldi_features_equal_torchaudio(source, rate):
+def test_kaldi_features_equal_torchaudio(source, rate, form):
     x = wave("noise", rate) + 0.1 if source == "offset" else wave(source, rate)
     theirs = kaldi.fbank(
         x * 32768,
@@ -49,14 +52,15 @@ def test_kaldi_features_equal_torchaudio(source, rate):
         sample_frequency=rate,
     )
     config = FrontendConfig(kind="kaldi", sample_rate=rate, n_mels=80, wave_scale=32768, low_hz=20, norm="none")
-    ours, frames = features(config, x)
+    ours, frames = features(config, x, form=form)
     assert ours.shape[1:] == theirs.shape and frames.item() == len(theirs)
     close(ours[0], theirs, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(("rate", "n_mels"), [(16000, 128), (8000, 40)])
+@pytest.mark.parametrize("form", ["fft", "conv"])
 @pytest.mark.parametrize("source", ["noise", "speech"])
-def test_mel_features_equal_librosa(source, rate, n_mels):
+def test_mel_features_equal_librosa(source, rate, n_mels, form):
     x = wave(source, rate)
     win, hop = rate // 40, rate // 100
     n_fft = {16000: 512, 8000: 256}[rate]
@@ -66,7 +70,7 @@ def test_mel_features_equal_librosa(source, rate, n_mels):
     spectrum = librosa.stft(y, n_fft=n_fft, hop_length=hop, win_length=win, window=window, pad_mode="constant")
     bank = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=n_mels, fmin=0, fmax=rate / 2)
     theirs = np.log(bank @ np.abs(spectrum) ** 2 + 2**-24).T
-    ours, frames = features(mel(sample_rate=rate, n_mels=n_mels), x)
+    ours, frames = features(mel(sample_rate=rate, n_mels=n_mels), x, form=form)
     assert ours.size(1) == frames.item() == x.size(1) // hop == len(theirs) - 1
     close(ours[0].double(), torch.from_numpy(theirs)[:-1].double(), atol=1e-3, rtol=0)
 
@@ -86,7 +90,7 @@ def test_one_frame_normalises_to_zero():
 
 def test_global_statistics_are_saved_and_applied():
     saved = Frontend(mel(norm="global"))
-    assert set(saved.state_dict()) == {"mean", "inv_std"}
+    assert set(saved.state_dict()) == set(saved.convolutional().state_dict()) == {"mean", "inv_std"}
     saved.mean.copy_(torch.randn(128))
     saved.inv_std.copy_(torch.rand(128) + 0.5)
     loaded = Frontend(mel(norm="global"))
