@@ -23,7 +23,8 @@ def train(recipe: AEDRecipe) -> Path:
     import torch
 
     from speech.data.asr import ASRStream
-    from speech.data.bins import Bins
+    from speech.data.batch_sizes import BatchSizes
+    from speech.data.bins import Bins, profile_sizes
     from speech.data.corpus import made_for, read_corpus
     from speech.data.manifests import open_manifest
     from speech.data.statistics import feature_statistics
@@ -31,6 +32,7 @@ def train(recipe: AEDRecipe) -> Path:
     from speech.text.tokenizer import Tokenizer
     from speech.training.aed_task import AEDTask
     from speech.training.average import write_average
+    from speech.training.probe import device_memory
     from speech.training.run import describe
     from speech.training.trainer import fit
 
@@ -45,11 +47,15 @@ def train(recipe: AEDRecipe) -> Path:
     rate, total = recipe.model.frontend.sample_rate, config.max_steps * config.accumulate
     limit = recipe.model.decoder.max_tokens
     bins = Bins.load(data.bins, made_for(tokenizer, data, limit)) if data.bins else None
-    train_corpus = read_corpus(data.train, tokenizer, data, limit, bins, data.augment.speeds)
+    profile = sizes = None
+    if bins is not None and data.batch_sizes:
+        profile = BatchSizes.load(data.batch_sizes, bins, device_memory(recipe), data.force_batch_sizes).sizes
+        sizes = profile_sizes(bins, profile)
+    train_corpus = read_corpus(data.train, tokenizer, data, limit, bins, data.augment.speeds, profile)
     dev_corpus = read_corpus(data.dev, tokenizer, replace(data, bins="", batch_sizes=""), limit)
     log.info(f"train: {train_corpus}")
     log.info(f"dev: {dev_corpus}")
-    train_stream = ASRStream(train_corpus, data, rate, config.seed, total, data.augment)
+    train_stream = ASRStream(train_corpus, data, rate, config.seed, total, data.augment, sizes)
     if data.augment.noise_manifest:
         train_stream.noises = list(open_manifest(data.augment.noise_manifest))
     dev_stream = ASRStream(dev_corpus, data, rate, config.seed, None)

@@ -14,6 +14,10 @@ PASSED_ON = {
     "train": ("recipes.train_aed", "train a recogniser from manifests and a YAML configuration"),
     "evaluate": ("recipes.evaluate_asr", "error rates and speed on a manifest or folder"),
 }
+DATA_PASSED_ON = {
+    "bins": ("recipes.make_bins", "make the 2D bins of a training manifest"),
+    "batch-sizes": ("recipes.find_batch_sizes", "find how many cuts of each bin fit the memory"),
+}
 FORMATS = ("txt", "vtt", "srt", "tsv", "json")
 
 
@@ -58,6 +62,8 @@ def _add_average(commands) -> None:
 def _add_data(commands) -> None:
     data = commands.add_parser("data", help="look after manifests", allow_abbrev=False)
     verbs = data.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, (_, text) in DATA_PASSED_ON.items():
+        verbs.add_parser(name, help=text, add_help=False)
     p = verbs.add_parser("validate", help="list every fault of a manifest", allow_abbrev=False)
     p.add_argument("manifest", help=".jsonl or .jsonl.gz")
     p.add_argument("--tokenizer", help="tokenizer.model: also report characters outside it")
@@ -68,6 +74,11 @@ def _add_data(commands) -> None:
     p.add_argument("manifest", help=".jsonl or .jsonl.gz")
     p.add_argument("--count", type=int, help="so many, evenly spaced (default: all)")
     p.set_defaults(run=files)
+    p = verbs.add_parser("shar", help="write cuts and audio of a manifest as a Lhotse Shar folder", allow_abbrev=False)
+    p.add_argument("manifest", help=".jsonl or .jsonl.gz")
+    p.add_argument("out", help="folder to write; whole files go in as they are, other cuts as FLAC")
+    p.add_argument("--shard_cuts", type=int, default=1000, help="cuts per shard (default: 1000)")
+    p.set_defaults(run=shar)
 
 
 def _plan_outputs(audio: Sequence[str], out: Path) -> list[Path]:
@@ -153,6 +164,14 @@ def files(args: argparse.Namespace) -> int:
     return 0
 
 
+def shar(args: argparse.Namespace) -> int:
+    from speech.data.shar_writer import write_shar
+
+    written = write_shar(args.manifest, args.out, args.shard_cuts)
+    print(f"{args.out}: {written.cuts} cuts in {written.shards} shards, {written.encoded} of them encoded anew")
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     run(lambda: _dispatch(list(sys.argv[1:] if argv is None else argv)))
 
@@ -160,5 +179,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def _dispatch(argv: list[str]) -> int | None:
     if argv and argv[0] in PASSED_ON:
         return importlib.import_module(PASSED_ON[argv[0]][0]).main(argv[1:])
+    if argv[:1] == ["data"] and argv[1:2] and argv[1] in DATA_PASSED_ON:
+        return importlib.import_module(DATA_PASSED_ON[argv[1]][0]).main(argv[2:])
     args = make_parser().parse_args(argv)
     return args.run(args)

@@ -22,20 +22,25 @@ if run_stage 2 "tokenizer"; then
     python -m recipes.train_tokenizer --manifest data/train.jsonl.gz --out data/tokenizer.model --vocab_size 64
 fi
 
-if run_stage 3 "train (goes on where an earlier run stopped)"; then
-    speech train --config conf/train.yaml --data.train data/train.jsonl.gz --data.dev data/dev.jsonl.gz \
-        --data.tokenizer data/tokenizer.model --train.out exp ${rest[@]+"${rest[@]}"}
+if run_stage 3 "bins: which lengths there are, drawn in data/bins.png"; then
+    speech data bins data/train.jsonl.gz --config conf/train.yaml --data.tokenizer data/tokenizer.model \
+        --data.bins data/bins.json --buckets 10 ${rest[@]+"${rest[@]}"}
 fi
 
-if run_stage 4 "error rates, greedy search"; then
+if run_stage 4 "train (goes on where an earlier run stopped)"; then
+    speech train --config conf/train.yaml --data.train data/train.jsonl.gz --data.dev data/dev.jsonl.gz \
+        --data.tokenizer data/tokenizer.model --data.bins data/bins.json --train.out exp ${rest[@]+"${rest[@]}"}
+fi
+
+if run_stage 5 "error rates, greedy search"; then
     speech evaluate exp/model "${tests[@]}" --beam_size 1 --out exp/greedy
 fi
 
-if run_stage 5 "error rates, beam of 4"; then
+if run_stage 6 "error rates, beam of 4"; then
     speech evaluate exp/model "${tests[@]}" --beam_size 4 --worst 0 --out exp/beam4
 fi
 
-if run_stage 6 "transcribe three test files"; then
+if run_stage 7 "transcribe three test files"; then
     mapfile -t files < <(speech data files data/single-test.jsonl.gz --count 3)
     speech transcribe exp/model "${files[@]}" --output_dir exp/transcripts
     ls exp/transcripts

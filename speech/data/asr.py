@@ -1,6 +1,8 @@
 """Cuts to recognition batches: tokens and prompt before sampling, audio and augmentation in the loader."""
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -37,10 +39,21 @@ class ASRBatch:
         return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
 
 
-def _ignore_signals(worker: int) -> None:
-    """A signal to the whole process group is for the trainer: it saves and ends the loaders itself."""
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+def _obey_the_trainer_only(worker: int) -> None:
+    """A signal to the whole process group is for the trainer: it saves, and ends the loaders itself.
+
+    Ignored altogether, the SIGTERM by which multiprocessing ends its children would be waited for without end.
+    """
+    theirs = {signal.SIGTERM, signal.SIGUSR1}
+    signal.pthread_sigmask(signal.SIG_BLOCK, theirs)
+
+    def watch() -> None:
+        while True:
+            received = signal.sigwaitinfo(theirs)
+            if received.si_signo == signal.SIGTERM and received.si_pid == os.getppid():
+                os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class ASRStream(torch.utils.data.Dataset):
@@ -75,7 +88,7 @@ class ASRStream(torch.utils.data.Dataset):
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         return BatchSampler(
             lambda epoch: self.short if epoch < self.config.short_epochs else self.order,
-            self._lengths,
+            self.lengths,
             self.sizes,
             self.config.pool_cuts,
             self.seed,
@@ -96,7 +109,7 @@ class ASRStream(torch.utils.data.Dataset):
             sampler=islice(sampler, len(self) - self.consumed),  # type: ignore[arg-type]
             batch_size=None,
             num_workers=self.config.workers,
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=_obey_the_trainer_only,
             generator=torch.Generator().manual_seed(0),
         )
         yield from loader
@@ -106,7 +119,8 @@ class ASRStream(torch.utils.data.Dataset):
             return np.ones(len(rows))
         return draw_speeds(self.seed, passes, self.corpus.keys[rows], self.augment.speeds)
 
-    def _lengths(self, rows: np.ndarray, passes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def lengths(self, rows: np.ndarray, passes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Seconds and tokens [N] as they will be in a batch."""
         return self.corpus.seconds[rows] / self._speeds(rows, passes), self.corpus.counts[rows]
 
     def _waveform(self, cut: Cut, number: int, speed: float) -> np.ndarray:

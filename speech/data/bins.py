@@ -78,12 +78,12 @@ class Bins:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             tokens = tuple(tuple(row) for row in values["tokens"])
             bins = cls(tuple(values["seconds"]), tokens, tuple(values["max_tps"]), values["made_for"], values["report"])
-            bins.edges, bins._first  # noqa: B018 - lengths that do not fit show here
+            assert len(bins.max_tps) == len(bins.seconds) == len(bins.tokens), "lists of different lengths"
         except OSError as error:
             raise SpeechError(
                 f"bins {path}: cannot be read ({error.strerror}); make them with speech data bins"
             ) from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise SpeechError(f"bins {path}: not a bins file ({type(error).__name__}: {error})") from None
         refuse_other("bins", path, bins.made_for, made_for, "speech data bins")
         return bins

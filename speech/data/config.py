@@ -45,6 +45,8 @@ class DataConfig:
     """a cut with more tokens than its bin of durations is left out; false: it may go to a longer bin"""
     batch_sizes: str = ""
     """profile made by `speech data batch-sizes` for the bins; without it batch_seconds rules"""
+    force_batch_sizes: bool = False
+    """use a profile that was made for another device, model or bins"""
     batch_seconds: float = 360.0
     """audio seconds per batch, padding included, with every cut counted d + d^2 / quadratic_seconds long"""
     quadratic_seconds: float = 15.0

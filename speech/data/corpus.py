@@ -14,7 +14,8 @@ from lhotse.cut import Cut
 from speech.data.bins import FITS, Bins
 from speech.data.config import DataConfig
 from speech.data.order import Order
-from speech.data.sources import Source, read_sources, shares
+from speech.data.shar import SharTable, make_shar_table
+from speech.data.sources import Source, fingerprint, read_sources, shar_files, shares
 from speech.data.table import Table, make_table
 from speech.errors import DataError
 from speech.text.prompt import Prompt
@@ -57,10 +58,14 @@ class Corpus:
         return np.concatenate(self.kept)
 
     def order(self, seed: int, shuffle: bool = True, max_seconds: float = float("inf")) -> Order:
-        """Epochs over the kept rows of up to max_seconds."""
+        """Epochs over the kept rows of up to max_seconds; cuts of a shard stay together."""
         kept = [rows[self.seconds[rows] <= max_seconds] for rows in self.kept]
+        first = np.cumsum([0, *map(len, self.tables)])
+        all_groups = [table.groups for table in self.tables]
+        groups = [None if g is None else g[kept[i] - first[i]] for i, g in enumerate(all_groups)]
         there = [i for i, rows in enumerate(kept) if len(rows)]
-        return Order([kept[i] for i in there], [self.shares[i] for i in there], seed, shuffle)
+        shares = [self.shares[i] for i in there]
+        return Order([kept[i] for i in there], shares, seed, shuffle, [groups[i] for i in there])
 
     def __str__(self) -> str:
         rows = self.rows
@@ -84,21 +89,17 @@ def made_for(tokenizer: Tokenizer, config: DataConfig, max_tokens: int) -> dict[
     }
 
 
-def read_corpus(
-    path: str | Path,
-    tokenizer: Tokenizer,
-    config: DataConfig,
-    max_tokens: int,
-    bins: Bins | None = None,
-    speeds: Sequence[float] = (1.0,),
-) -> Corpus:
-    """Token ids of every cut before sampling: prompt, text, end. Filters count what they leave out, by reason.
+def prompt_ids(tokenizer: Tokenizer, config: DataConfig) -> list[int]:
+    language = config.language
+    return Prompt(source_language=language, target_language=language, punctuation=config.punctuation).ids(tokenizer)
 
-    A cut stays if it fits at every speed. DataError names the line of a cut without a transcript or with characters
-    outside the vocabulary.
+
+def read_tables(sources: Sequence[Source], tokenizer: Tokenizer, config: DataConfig) -> list[Table]:
+    """Token ids of every cut before sampling: prompt, text, end; those stored beside the bins if they are the same.
+
+    DataError names the line of a cut without a transcript or with characters outside the vocabulary.
     """
-    prompt = Prompt(source_language=config.language, target_language=config.language, punctuation=config.punctuation)
-    head = prompt.ids(tokenizer)
+    head = prompt_ids(tokenizer, config)
 
     def encode(cut: Cut) -> list[int]:
         if not cut.supervisions:
@@ -108,16 +109,51 @@ def read_corpus(
         except DataError as error:
             raise DataError(f"cut {cut.id}: {error}") from None
 
-    sources = read_sources(path)
     tables = []
     for i, source in enumerate(sources):
-        key = _table_key(source, tokenizer, head)
         stored = table_path(config.bins, i) if config.bins else None
-        table = Table.load(stored, source.manifest, key) if stored else None
-        tables.append(table or make_table(source.manifest, encode))
-    seconds, counts, keys = (
-        np.concatenate([getattr(t, name) for t in tables]) for name in ("seconds", "counts", "keys")
-    )
+        kind, make = (SharTable, make_shar_table) if source.shar else (Table, make_table)
+        table = kind.load(stored, source.manifest, _key(source, tokenizer, head)) if stored else None
+        tables.append(table or make(source.manifest, encode))
+    return tables
+
+
+def save_tables(tables: Sequence[Table], sources: Sequence[Source], tokenizer: Tokenizer, config: DataConfig) -> None:
+    """Beside the bins, for a training that would read the same."""
+    head = prompt_ids(tokenizer, config)
+    for i, (source, table) in enumerate(zip(sources, tables, strict=True)):
+        table.save(table_path(config.bins, i), _key(source, tokenizer, head))
+
+
+def table_path(bins: str | Path, source: int) -> Path:
+    return Path(bins).with_suffix(f".{source}.npz")
+
+
+def _key(source: Source, tokenizer: Tokenizer, head: Iterable[int]) -> str:
+    # places in a tar are stored too, and a tar made anew may have others within an equal size
+    times = [tar.stat().st_mtime_ns for _, tar in shar_files(source.manifest)] if source.shar else []
+    return json.dumps([fingerprint(source.manifest), hashlib.sha256(tokenizer.model).hexdigest(), list(head), *times])
+
+
+def read_corpus(
+    path: str | Path,
+    tokenizer: Tokenizer,
+    config: DataConfig,
+    max_tokens: int,
+    bins: Bins | None = None,
+    speeds: Sequence[float] = (1.0,),
+    batch_sizes: Sequence[int] | None = None,
+    tables: list[Table] | None = None,
+) -> Corpus:
+    """The cuts of a manifest or list of them. Filters count what they leave out; a cut stays if it fits at every speed.
+
+    `tables` are those of `read_tables` where they have been read before.
+    """
+    sources = read_sources(path)
+    if tables is None:
+        tables = read_tables(sources, tokenizer, config)
+    joined = (np.concatenate([getattr(table, name) for table in tables]) for name in ("seconds", "counts", "keys"))
+    seconds, counts, keys = joined
     if len(np.unique(keys)) < len(keys):
         raise DataError(f"{path}: some ids stand in several of its manifests; every cut needs its own")
     reasons = {
@@ -127,6 +163,10 @@ def read_corpus(
     if bins is not None:
         faults = np.max([bins.faults(seconds / speed, counts, config.strict) for speed in speeds], axis=0)
         reasons |= {f"with {text}" if "token" in text else text: faults == i for i, text in enumerate(FITS) if i}
+    if bins is not None and batch_sizes is not None:
+        homes = [bins.lookup(seconds / speed, counts, config.strict) for speed in speeds]
+        unfit = np.append(np.equal(batch_sizes, 0), False)  # the last one for cuts without a bin
+        reasons["in bins of which not even one cut fits the memory"] = np.any(unfit[np.array(homes)], axis=0)
     good, dropped = np.ones(len(seconds), bool), {}
     for reason, bad in reasons.items():
         if (good & bad).any():
@@ -137,24 +177,5 @@ def read_corpus(
     first = np.cumsum([0, *map(len, tables)])
     kept = [first[i] + np.flatnonzero(good[first[i] : first[i + 1]]) for i in range(len(tables))]
     probabilities = shares(sources, [len(rows) for rows in kept])
-    return Corpus(tables, kept, probabilities, dropped, len(head), seconds, counts, keys)
-
-
-def table_path(bins: str | Path, source: int) -> Path:
-    return Path(bins).with_suffix(f".{source}.npz")
-
-
-def save_tables(corpus: Corpus, bins: str | Path, path: str | Path, tokenizer: Tokenizer, config: DataConfig) -> None:
-    """The tables beside the bins, so that a training need not tokenise again."""
-    prompt = Prompt(source_language=config.language, target_language=config.language, punctuation=config.punctuation)
-    for i, (source, table) in enumerate(zip(read_sources(path), corpus.tables, strict=True)):
-        table.save(table_path(bins, i), _table_key(source, tokenizer, prompt.ids(tokenizer)))
-
-
-def _table_key(source: Source, tokenizer: Tokenizer, head: Iterable[int]) -> str:
-    try:
-        with source.manifest.open("rb") as file:
-            manifest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{source.manifest}: cannot be read ({error.strerror})") from None
-    return json.dumps([manifest, hashlib.sha256(tokenizer.model).hexdigest(), list(head)])
+    prompt_length = len(prompt_ids(tokenizer, config))
+    return Corpus(tables, kept, probabilities, dropped, prompt_length, seconds, counts, keys)

@@ -110,7 +110,7 @@ def cut_up(
         # widths are drawn, so that cuts have other neighbours in the next epoch
         width = rng.uniform(0.6, 1.4) if begin else rng.uniform(0.1, 1.0)
         wanted = max(1, round(STRIP * total**0.5 * width))
-        longest = seconds[order[begin]]
+        longest = float(seconds[order[begin]])
         window = order[begin : begin + wanted * world_size * int(alone.max())]
         together = sizes(np.full(len(window), longest), tokens[window])
         cost = np.cumsum(1 / (np.maximum(together, 1e-9) * world_size))  # a size of 0 closes the strip

@@ -1,5 +1,7 @@
-"""What `data.train` names: one manifest, or a YAML list of corpora with weights and temperature."""
+"""What `data.train` names: a manifest, a Shar folder, or a YAML list of both with weights and temperature."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +12,25 @@ import yaml
 from speech.data.config import SUFFIXES
 from speech.errors import DataError
 
-GROUP_KEYS, LEAF_KEYS = {"sources", "weight", "temperature"}, {"manifest", "weight"}
+GROUP_KEYS, LEAFS = {"sources", "weight", "temperature"}, ("manifest", "shar")
 
 
 @dataclass(frozen=True)
 class Source:
-    manifest: Path
+    manifest: Path  # or the folder of a Shar
     shares: tuple[tuple[int, float, float | None], ...]  # (group, temperature, weight) from the outer level in
+    shar: bool = False
 
 
 def read_sources(path: str | Path) -> list[Source]:
-    """Corpora of a .yaml, else the manifest itself. DataError names an unknown key or a value of the wrong kind.
+    """Corpora of a .yaml, else the manifest or Shar folder itself. DataError names an unknown key or a wrong value.
 
-    sources: [{manifest: a.jsonl, weight: 2}, {sources: [...], temperature: 0.5}], temperature: 1. Paths count from
-    the file's folder; a weight is any number above 0, without one it is the number of cuts.
+    sources: [{manifest: a.jsonl, weight: 2}, {shar: folder}, {sources: [...], temperature: 0.5}], temperature: 1.
+    Paths count from the file's folder; a weight is any number above 0, without one it is the number of cuts.
     """
     path = Path(path)
     if path.suffix not in (".yaml", ".yml"):
-        return [Source(path, ((0, 1.0, None),))]
+        return [Source(path, ((0, 1.0, None),), shar=path.is_dir())]
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -45,9 +48,9 @@ def read_sources(path: str | Path) -> list[Source]:
 def _walk(node: Any, path: Path, where: str, above: tuple, found: list[Source]) -> None:
     what = f"{path}{f', {where}' if where else ''}"
     if not isinstance(node, Mapping):
-        raise DataError(f"{what}: {node!r} is not a mapping with 'manifest' or 'sources'")
-    leaf = "manifest" in node
-    known = LEAF_KEYS if leaf else GROUP_KEYS
+        raise DataError(f"{what}: {node!r} is not a mapping with 'manifest', 'shar' or 'sources'")
+    leaf = next((key for key in LEAFS if key in node), None)
+    known = {leaf, "weight"} if leaf else GROUP_KEYS
     if unknown := [str(key) for key in node if key not in known]:
         raise DataError(f"{what}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(known))}")
     for key in ("weight", "temperature"):
@@ -56,10 +59,11 @@ def _walk(node: Any, path: Path, where: str, above: tuple, found: list[Source]) 
         if value is not None and not (number and 0 <= value < float("inf") and (value > 0 or key == "temperature")):
             raise DataError(f"{what}: {key} {value!r} must be a number above 0 (temperature: or 0)")
     if leaf:
-        name = node["manifest"]
-        if not isinstance(name, str) or not name.endswith(SUFFIXES):
-            raise DataError(f"{what}: manifest {name!r} does not end in {' or '.join(SUFFIXES)}")
-        found.append(Source(path.parent / name, above))
+        name, shar = node[leaf], leaf == "shar"
+        if not isinstance(name, str) or not (shar or name.endswith(SUFFIXES)):
+            fault = "is not the name of a folder" if shar else f"does not end in {' or '.join(SUFFIXES)}"
+            raise DataError(f"{what}: {leaf} {name!r} {fault}")
+        found.append(Source(path.parent / name, above, shar))
         return
     children = node.get("sources")
     if not isinstance(children, list) or not children:
@@ -95,3 +99,33 @@ def _share(members: list[int], depth: int, mass: float, sources: list[Source], c
             out[inside[0]] = part
         else:
             _share(inside, depth + 1, part, sources, cuts, out)
+
+
+def shar_files(folder: Path) -> list[tuple[Path, Path]]:
+    """Lists of cuts and tars of audio of all shards, in order. DataError names a file that is missing."""
+    cuts = {path.name[len("cuts.") : -len(".jsonl.gz")] for path in folder.glob("cuts.*.jsonl.gz")}
+    tars = {path.name[len("recording.") : -len(".tar")] for path in folder.glob("recording.*.tar")}
+    if not cuts:
+        raise DataError(f"{folder}: not a Shar folder, there is no cuts.*.jsonl.gz in it")
+    numbers = {int(name) for name in cuts | tars if name.isdecimal()}
+    gap = next((n for n in range(min(numbers), max(numbers)) if n not in numbers), None) if numbers else None
+    if gap is not None:
+        raise DataError(f"{folder}: the shard {gap:06d} is missing between the others")
+    files = [(folder / f"cuts.{name}.jsonl.gz", folder / f"recording.{name}.tar") for name in sorted(cuts | tars)]
+    for path in (path for pair in files for path in pair):
+        if not path.is_file():
+            raise DataError(f"{path}: is missing or not a file, so the shard is not whole")
+    return files
+
+
+def fingerprint(path: str | Path) -> str:
+    """sha256 of a file, or of a Shar folder's cuts and the sizes of its tars. DataError where it cannot be read."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            told = [(tar.name, tar.stat().st_size, cuts.name, fingerprint(cuts)) for cuts, tar in shar_files(path)]
+            return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None

@@ -2,10 +2,12 @@
 
 import gzip
 import hashlib
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
 from lhotse.cut import Cut
@@ -13,8 +15,6 @@ from tqdm import tqdm
 
 from speech.data.manifests import check_name, parse_cut
 from speech.errors import DataError
-
-ARRAYS = ("begins", "ends", "seconds", "keys", "tokens", "starts")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Table:
     tokens: np.ndarray  # int32, prompt, text and end of all cuts, one after another
     starts: np.ndarray  # [N + 1] int64, where the tokens of a cut begin
 
+    ARRAYS: ClassVar[tuple[str, ...]] = ("begins", "ends", "seconds", "keys", "tokens", "starts")
+
     def __len__(self) -> int:
         return len(self.seconds)
 
@@ -37,6 +39,11 @@ class Table:
     def counts(self) -> np.ndarray:
         """[N] tokens of each cut."""
         return np.diff(self.starts)
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """[N] number of the group that a cut is best read with, if it matters."""
+        return None
 
     def cut(self, row: int) -> Cut:
         return parse_cut(self.lines[self.begins[row] : self.ends[row]].tobytes(), self.path.parent)
@@ -47,19 +54,24 @@ class Table:
     def save(self, path: Path, made_for: str) -> None:
         """The arrays without the lines, for a training that would make the same ones."""
         with path.open("wb") as file:
-            np.savez(file, made_for=np.array(made_for), **{name: getattr(self, name) for name in ARRAYS})
+            np.savez(file, made_for=np.array(made_for), **{name: getattr(self, name) for name in self.ARRAYS})
 
     @classmethod
-    def load(cls, path: Path, manifest: Path, made_for: str) -> "Table | None":
+    def load(cls, path: Path, manifest: Path, made_for: str) -> Self | None:
         """None where there is no such file, or one made from another manifest or with other settings."""
         try:
             with np.load(path, allow_pickle=False) as saved:
                 if str(saved["made_for"]) != made_for:
                     return None
-                arrays = {name: saved[name] for name in ARRAYS}
-        except (OSError, ValueError, KeyError, zlib.error):
+                arrays = {name: saved[name] for name in cls.ARRAYS}
+        except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
             return None
-        return cls(manifest, read_bytes(manifest), **arrays)
+        return cls(manifest, cls.read(manifest), **arrays)
+
+    @staticmethod
+    def read(path: Path) -> np.ndarray:
+        """What `lines` holds."""
+        return read_bytes(path)
 
 
 def read_bytes(path: Path) -> np.ndarray:
@@ -98,7 +110,7 @@ def make_table(path: str | Path, encode: Callable[[Cut], Sequence[int]]) -> Tabl
             if key in first:
                 raise DataError(f"the id '{cut.id}' stands on line {first[key]} too")
             ids = encode(cut)
-        except DataError as error:
+        except (DataError, UnicodeEncodeError) as error:  # the latter: half a surrogate pair, which JSON may hold
             raise DataError(f"{path}, line {number}: {error}") from None
         first[key] = number
         seconds.append(cut.duration)

@@ -6,14 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from speech.data.sources import read_sources
+from speech.data.sources import fingerprint, read_sources
 from speech.errors import SpeechError
 from speech.training.config import AEDRecipe
 
 # settings that cannot change a loss, as those of `generation`; files count by their bytes, devices by the processes
 FREE = (
     *("data.train", "data.dev", "data.tokenizer", "data.bins", "data.batch_sizes", "data.augment.noise_manifest"),
-    *("data.workers", "data.max_lost"),
+    *("data.workers", "data.max_lost", "data.force_batch_sizes"),
     *("train.out", "train.devices", "train.keep", "train.resume_inexact"),
     *("train.save_every_steps", "train.log_every_steps", "train.valid_every_steps"),
 )
@@ -23,16 +23,19 @@ def describe(recipe: AEDRecipe) -> dict[str, Any]:
     """Dotted names of settings to plain values, and names of files to the sha256 of their bytes."""
     data = recipe.data
     paths = {
-        "the training manifest": data.train,
         "the tokenizer": data.tokenizer,
         "the bins": data.bins,
         "the batch sizes": data.batch_sizes,
         "the noise manifest": data.augment.noise_manifest,
     }
     settings = {k: v for k, v in _flat(asdict(recipe)).items() if k not in FREE and not k.startswith("generation.")}
-    files = {name: _sha256(path) for name, path in paths.items() if path}
-    listed = [source.manifest for source in read_sources(data.train)] if data.train else []
-    return settings | files | {f"the manifest {path.name}": _sha256(path) for path in listed if str(path) != data.train}
+    files = {"the training manifest": fingerprint(data.train)} if data.train else {}
+    files |= {name: sha256_of(path) for name, path in paths.items() if path}
+    if data.train:
+        for path in (source.manifest for source in read_sources(data.train)):
+            if path != Path(data.train):  # several may have one name, each in its folder
+                files[f"the manifest {path.name}"] = files.get(f"the manifest {path.name}", "") + fingerprint(path)
+    return settings | files
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -45,7 +48,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def _sha256(path: str | Path) -> str:
+def sha256_of(path: str | Path) -> str:
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 import multiprocessing
-import os
-import signal
+import subprocess
 import tempfile
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -161,16 +161,26 @@ def test_noise_comes_from_the_manifest_at_the_ratio(cuts, tokenizer, config, tmp
             assert spectrum.argmax() * RATE / len(added) == pytest.approx(3000.0, abs=10.0)
 
 
-def test_a_signal_to_the_whole_group_does_not_end_the_loaders(cuts, tokenizer, config):
+def test_a_signal_of_another_process_does_not_end_the_loaders(cuts, tokenizer, config):
     batches = iter(stream(cuts, tokenizer, replace(config, workers=1)))
     seen = [next(batches)]
     children = multiprocessing.active_children()
     assert children
-    for child in children:
-        os.kill(child.pid, signal.SIGTERM)
-        os.kill(child.pid, signal.SIGUSR1)
+    for child in children:  # from a process that is not their parent
+        subprocess.run(["kill", "-TERM", str(child.pid)], check=True)
+        subprocess.run(["kill", "-USR1", str(child.pid)], check=True)
+    time.sleep(0.1)
     seen += list(batches)
     assert len(seen) == 12
+
+
+def test_the_trainer_ends_its_loaders(cuts, tokenizer, config):
+    batches = iter(stream(cuts, tokenizer, replace(config, workers=1)))
+    next(batches)
+    (child,) = multiprocessing.active_children()
+    child.terminate()
+    child.join(5)
+    assert child.exitcode == 0
 
 
 @pytest.mark.parametrize("text, named", [("one £ two ß", "cut bad: .*'£' .*'ß'"), (None, "cut bad: no supervision")])
@@ -200,7 +210,7 @@ def test_lengths_before_sampling_are_those_of_the_batch(cuts, tokenizer, config)
     batches = stream(cuts, tokenizer, config, 30)
     sampler = batches.make_sampler()
     for plan, batch in zip(sampler, batches, strict=False):
-        seconds, tokens = batches._lengths(plan.rows, plan.passes)
+        seconds, tokens = batches.lengths(plan.rows, plan.passes)
         assert np.allclose(batch.waveform_lengths / RATE, seconds, atol=1e-3) and batch.token_lengths.tolist() == list(
             tokens
         )

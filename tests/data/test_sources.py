@@ -20,6 +20,19 @@ def test_without_weights_sources_count_by_their_cuts(tmp_path):
     assert shares(sources, [30, 10]) == [0.75, 0.25]
 
 
+def test_a_folder_is_one_shar_and_a_list_may_hold_both(tmp_path):
+    (tmp_path / "a").mkdir()
+    (only,) = read_sources(tmp_path / "a")
+    assert (only.manifest, only.shar) == (tmp_path / "a", True) and not read_sources(tmp_path / "b.jsonl")[0].shar
+    sources = read(tmp_path, "sources: [{manifest: a.jsonl}, {shar: a, weight: 3}, {shar: /x/none}]")
+    assert [(str(s.manifest), s.shar) for s in sources] == [
+        (str(tmp_path / "a.jsonl"), False),
+        (str(tmp_path / "a"), True),
+        ("/x/none", True),
+    ]
+    assert shares(sources, [1, 10, 2]) == pytest.approx([1 / 6, 3 / 6, 2 / 6])
+
+
 @pytest.mark.parametrize("temperature, expected", [(1, [0.8, 0.2]), (0.5, [2 / 3, 1 / 3]), (0, [0.5, 0.5])])
 def test_temperature(tmp_path, temperature, expected):
     text = f"temperature: {temperature}\nsources: [{{manifest: a.jsonl, weight: 4}}, {{manifest: b.jsonl, weight: 1}}]"
@@ -47,6 +60,11 @@ sources:
         ("sources: [{manifest: a.jsonl}]\nseed: 3", "unknown key seed; known are sources, temperature, weight"),
         ("sources: [{manifest: a.jsonl, weight: -1}]", "weight -1 must be a number above 0"),
         ("sources: [{manifest: a.jsonl, weight: yes}]", "weight True must be a number above 0"),
+        ("sources: [{shar: a, manifest: a.jsonl}]", "unknown key shar; known are manifest, weight"),
+        ("sources: [{shar: a, temperature: 1}]", "unknown key temperature; known are shar, weight"),
+        ("sources: [{shar: 3}]", "shar 3 is not the name of a folder"),
+        ("sources: [{shar: a}, {shar: a}]", "a stands there twice"),
+        ("sources: [{weights: 1}]", "unknown key weights; known are sources, temperature, weight"),
         ("sources: [{manifest: a.txt}]", "manifest 'a.txt' does not end in .jsonl"),
         ("sources: [{manifest: a.jsonl}, {manifest: a.jsonl}]", "a.jsonl stands there twice"),
         ("sources: []", r"sources \[\] is not a list of corpora"),

@@ -1,14 +1,12 @@
 """The loss is a mean over the target tokens of a step, however its utterances lie in batches and on ranks."""
 
-import multiprocessing
-import os
 import signal
-import socket
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from ranks import in_ranks
 from tiny_run import RATE, Seen, make_recipe
 
 from recipes.train_aed import train
@@ -20,7 +18,6 @@ from speech.models.aed import AED
 from speech.text.tokenizer import Tokenizer
 from speech.training import aed_task
 from speech.training.aed_task import AEDTask
-from speech.training.callbacks import Stopped
 from speech.training.trainer import fit
 
 GROUPS = [[[0, 1], [2, 3, 4, 5, 6]], [[7, 8, 9, 10], [11]]]  # steps of two batches of unequal size
@@ -71,34 +68,6 @@ def assert_same(ours, theirs):
 
 def test_accumulated_batches_are_one_batch(corpus, union, tmp_path):
     assert_same(weights_after(corpus, tmp_path, [batch for pair in GROUPS for batch in pair], accumulate=2), union)
-
-
-def in_ranks(work, world=2):
-    """Run `work(rank)` in forked processes that find each other; their exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def child(rank):
-        places = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
-        os.environ.update({k: str(v) for k, v in places.items()})
-        os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"})
-        code = 1
-        try:
-            work(rank)
-            code = 0
-        except Stopped as stop:
-            code = stop.exit_code
-        finally:
-            os._exit(code)
-
-    processes = [multiprocessing.get_context("fork").Process(target=child, args=(rank,)) for rank in range(world)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(300)
-        process.kill()
-    return [process.exitcode for process in processes]
 
 
 def test_two_ranks_are_one_batch(corpus, union, tmp_path):

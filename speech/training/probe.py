@@ -1,0 +1,180 @@
+"""Training steps in a process of their own, to see what they need of the memory."""
+
+import hashlib
+import json
+import multiprocessing
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speech.data.asr import ASRBatch
+from speech.data.batch_search import Probe
+from speech.errors import one_line
+from speech.models.aed import AED
+from speech.training.aed_task import AEDTask
+from speech.training.config import AEDRecipe
+from speech.training.optim import make_optimizer
+from speech.training.run import sha256_of
+from speech.training.trainer import lightning_precision
+
+PROMPT = 5
+STEPS = 3
+NCCL_BYTES = 512 * 2**20  # buffers of the communication between ranks, as far as seen
+Lengths = tuple[float, int, int]  # seconds, tokens, batch
+
+
+def on_cuda(recipe: AEDRecipe) -> bool:
+    return recipe.train.accelerator != "cpu" and torch.cuda.device_count() > 0
+
+
+def device_memory(recipe: AEDRecipe) -> dict[str, Any]:
+    """What decides how many cuts fit: device, model, precision, bins and the layout of the run."""
+    t = recipe.train
+    model = json.dumps(asdict(recipe.model), sort_keys=True)
+    device: dict[str, Any] = {"device": "cpu"}
+    if on_cuda(recipe):
+        properties = torch.cuda.get_device_properties(0)
+        device = {"device": properties.name, "memory GiB": round(properties.total_memory / 2**30, 1)}
+    return device | {
+        "precision": lightning_precision(t.precision, t.accelerator),
+        "the model": hashlib.sha256(model.encode()).hexdigest()[:16],
+        "the bins": sha256_of(recipe.data.bins)[:16],
+        "train.devices": t.devices,
+        "train.ctc_weight": t.ctc_weight,
+    }
+
+
+class Prober:
+    """Measures one batch size of one bin; `limit` in bytes is enforced on the CPU, where nobody else does it.
+
+    The process is forked from this one, which must not have touched the GPU: torch is loaded once and every probe has
+    a context of its own.
+    """
+
+    def __init__(self, recipe: AEDRecipe, vocab_size: int, blank: int, limit: float, fraction: float, timeout: float):
+        self.recipe, self.vocab_size, self.blank = recipe, vocab_size, blank
+        self.limit, self.fraction, self.timeout = limit, fraction, timeout
+
+    def __call__(self, seconds: float, tokens: int, batch: int) -> Probe:
+        return self._run([(seconds, tokens, batch)] * STEPS, validate_every=0)
+
+    def confirm(self, edges: Sequence[tuple[float, int]], sizes: Sequence[int], steps: int, seed: int) -> Probe:
+        """Many steps at the sizes found, bins in random order, with a validation batch now and then."""
+        fitting = [(d, u, n) for (d, u), n in zip(edges, sizes, strict=True) if n]
+        drawn = torch.randint(len(fitting), (steps,), generator=torch.Generator().manual_seed(seed))
+        return self._run([max(fitting), *(fitting[int(i)] for i in drawn)], validate_every=10)
+
+    def _run(self, batches: list[Lengths], validate_every: int) -> Probe:
+        context = multiprocessing.get_context("fork")
+        ours, theirs = context.Pipe(duplex=False)
+        arguments = (theirs, self.recipe, self.vocab_size, self.blank, batches, validate_every, self.fraction)
+        process = context.Process(target=_child, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        outcome, peak, step, note = self._wait(process, ours)
+        process.kill()
+        process.join()
+        seconds, tokens, batch = batches[0]
+        return Probe(seconds, tokens, batch, outcome, peak, step, note)
+
+    def _wait(self, process, ours: Connection) -> tuple[str, float | None, float | None, str]:
+        """The child's answer, or what became of it. On the CPU it is killed before it takes the machine down."""
+        end = time.monotonic() + self.timeout
+        while time.monotonic() < end:
+            if ours.poll(0.02):
+                try:
+                    return ours.recv()
+                except EOFError:
+                    process.join()
+                    return "dead", None, None, f"exit code {process.exitcode}"
+            if not on_cuda(self.recipe):
+                used = _resident(process.pid)
+                if used > 1.2 * self.limit:
+                    return "oom", used, None, "stopped over the limit"
+        return "timeout", None, None, f"no answer in {self.timeout:g} s"
+
+
+def _resident(pid: int) -> float:
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return float(line.split()[1]) * 1024
+    except OSError:
+        pass  # it has just ended
+    return 0.0
+
+
+def _child(answer: Connection, recipe, vocab_size, blank, batches, validate_every, fraction) -> None:
+    try:
+        answer.send(("ok", *_steps(recipe, vocab_size, blank, batches, validate_every, fraction), ""))
+    except (torch.OutOfMemoryError, MemoryError):
+        answer.send(("oom", None, None, ""))
+    except RuntimeError as error:
+        text = str(error)  # cuFFT reports full memory so, the allocator of the CPU too
+        full = "CUFFT_INTERNAL_ERROR" in text or "allocate memory" in text
+        answer.send(("oom" if full else "error", None, None, one_line(error)))
+    except Exception as error:
+        answer.send(("error", None, None, f"{type(error).__name__}: {one_line(error)}"))
+
+
+def _steps(
+    recipe: AEDRecipe, vocab_size: int, blank: int, batches: list[Lengths], validate_every: int, fraction: float
+) -> tuple[float, float]:
+    """Peak bytes and seconds of the last step, after forward, backward, clipping and optimiser of each batch."""
+    cuda = on_cuda(recipe)
+    device = torch.device("cuda" if cuda else "cpu")
+    if cuda:
+        torch.cuda.set_per_process_memory_fraction(fraction)
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
+    model = AED(recipe.model, vocab_size).to(device).train()
+    task = AEDTask(model, recipe, blank)
+    optimizer, _ = make_optimizer(model, recipe.optim, recipe.train.max_steps)
+    bf16 = lightning_precision(recipe.train.precision, recipe.train.accelerator) != "32-true"
+    took = 0.0
+    for i, lengths in enumerate(batches):
+        began = time.perf_counter()
+        batch = _random_batch(recipe, vocab_size, *lengths).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            out = task.training_step(batch, i)
+        (out["loss"] / out["sums"][3]).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        if validate_every and i % validate_every == 0:
+            model.eval()
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                task.losses(batch, augment=False)
+            model.train()
+        if cuda:
+            torch.cuda.synchronize()
+        took = time.perf_counter() - began
+    ranks = recipe.train.devices > 1
+    gradients = sum(p.numel() * p.element_size() for p in model.parameters())
+    extra = gradients + (NCCL_BYTES if cuda else 0) if ranks else 0  # the buckets of DDP
+    if cuda:
+        return float(torch.cuda.max_memory_reserved() + extra), took
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + extra), took
+
+
+def _random_batch(recipe: AEDRecipe, vocab_size: int, seconds: float, tokens: int, batch: int) -> ASRBatch:
+    """Noise and random ids of full length."""
+    samples = int(seconds * recipe.model.frontend.sample_rate)
+    generator = torch.Generator().manual_seed(0)
+    return ASRBatch(
+        waveforms=0.1 * torch.randn(batch, samples, generator=generator),
+        waveform_lengths=torch.full((batch,), samples),
+        tokens=torch.randint(PROMPT, vocab_size, (batch, tokens), generator=generator),
+        token_lengths=torch.full((batch,), tokens),
+        prompt_lengths=torch.full((batch,), min(PROMPT, tokens - 1)),
+        ids=[str(i) for i in range(batch)],
+        passes=[0] * batch,
+        lost=[],
+        place=(0, 0, 0),
+    )
