@@ -15,7 +15,7 @@ from speech.data.bins import Sizes
 from speech.data.order import Order
 from speech.errors import DataError
 
-STRIP = 0.47  # steps in a strip by the root of all steps: more is less padding of tokens and more of audio
+STRIP = 0.49  # steps in a strip by the root of all steps: more is less padding of tokens and more of audio
 _ENOUGH = 1e-6  # rounding of sums of 1 / size
 
 
@@ -108,7 +108,7 @@ def cut_up(
     begin, steps = 0, []
     while begin < len(order):
         # widths are drawn, so that cuts have other neighbours in the next epoch
-        width = rng.uniform(0.6, 1.4) if begin else rng.uniform(0.1, 1.0)
+        width = rng.uniform(0.75, 1.25) if begin else rng.uniform(0.1, 1.0)
         wanted = max(1, round(STRIP * total**0.5 * width))
         longest = float(seconds[order[begin]])
         window = order[begin : begin + wanted * world_size * int(alone.max())]
