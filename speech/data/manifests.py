@@ -173,7 +173,7 @@ def load_audio(cut: Cut, sample_rate: int) -> np.ndarray:
     if n - len(x) > MAX_MISSING_SECONDS * sample_rate:
         have, need = len(x) / sample_rate, n / sample_rate
         raise DataError(f"cut {cut.id}: the audio has {have:.3f} s where the manifest says {need:.3f} s")
-    return np.pad(x[:n], (0, max(0, n - len(x))))
+    return x[:n] if len(x) >= n else np.pad(x, (0, n - len(x)))
 
 
 def sources(cut: Cut) -> Iterator[str | bytes]:
