@@ -1,4 +1,5 @@
 import json
+import logging
 import math
 from dataclasses import replace
 from types import SimpleNamespace
@@ -6,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_run import RATE, Seen, make_recipe
+from tiny_run import RATE, Seen, make_corpus, make_recipe
 
 from recipes.train_aed import train
 from speech.errors import SpeechError
@@ -157,3 +158,27 @@ def test_a_short_run_is_validated_at_its_end(corpus, tmp_path):
     train(recipe)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 2] and "dev_error" in rows[-1]
+
+
+def test_audio_that_vanishes_is_counted_and_named_and_training_goes_on(tmp_path, caplog):
+    folder = make_corpus(tmp_path / "corpus")
+    (folder / "train-3.wav").unlink()
+    (folder / "train-5.wav").write_bytes(b"RIFF")
+    recipe = make_recipe(folder, tmp_path / "out")
+    recipe.data.max_lost = 0.2
+    with caplog.at_level(logging.WARNING):
+        train(recipe)
+    rows = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
+    warned = [r.getMessage() for r in caplog.records if r.getMessage().startswith("cut left out: ")]
+    assert rows[-2]["step"] == 12 and rows[-2]["lost_cuts"] == len(warned) >= 2
+    assert {w.split(": ")[1] for w in warned} == {"train-3", "train-5"} and all(".wav" in w for w in warned)
+
+
+def test_too_much_lost_audio_stops_with_share_and_setting(tmp_path):
+    folder = make_corpus(tmp_path / "corpus")
+    for i in range(12):
+        (folder / f"train-{i}.wav").unlink()
+    recipe = make_recipe(folder, tmp_path / "out", log_every_steps=4)
+    recipe.data.max_lost = 0.1
+    with pytest.raises(SpeechError, match=r"^\d+ of \d+ cuts could not be read, more than data.max_lost 0.1; the warn"):
+        train(recipe)
