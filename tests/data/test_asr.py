@@ -77,9 +77,10 @@ def test_a_batch_is_the_cuts_padded_with_zeros(cuts, tokenizer, config):
             assert int(batch.prompt_lengths[row]) == 5
 
 
-def test_workers_change_nothing(cuts, tokenizer, config):
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_change_nothing(cuts, tokenizer, config, workers):
     alone = list(stream(cuts, tokenizer, config))
-    helped = list(stream(cuts, tokenizer, replace(config, workers=2)))
+    helped = list(stream(cuts, tokenizer, replace(config, workers=workers)))
     assert len(alone) == len(helped) == 12
     assert all(same(a, b) for a, b in zip(alone, helped, strict=True))
     assert len({batch.place[0] for batch in alone}) > 1
