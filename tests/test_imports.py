@@ -20,6 +20,7 @@ FORBIDDEN = {
     "speech.subtitles": ("torch", "lhotse", "lightning"),
     "speech.nn": ("lhotse", "lightning", "speech.models", "speech.data", "speech.training", "jsonargparse"),
     "speech.models": ("lhotse", "lightning", "speech.data", "speech.training", "jsonargparse"),
+    "speech.importers": ("lhotse", "lightning", "speech.data", "speech.training", "jsonargparse"),
     "speech.data": ("lightning", "speech.training", "speech.models", "jsonargparse"),
     "speech.training": ("lhotse", "jsonargparse"),
     "speech.recognizer": ("lhotse", "lightning", "speech.training", "speech.data"),

@@ -42,7 +42,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Tokens and encoder memory to logits. The output projection is tied to the embedding."""
+    """Tokens and encoder memory to logits. The output projection is the embedding unless `tied` is false."""
 
     def __init__(self, config: DecoderConfig, vocab_size: int):
         super().__init__()
@@ -54,6 +54,7 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(d)
+        self.head = None if config.tied else nn.Linear(d, width, bias=False)
         self.head_bias = nn.Parameter(torch.zeros(width)) if config.head_bias else None
 
     def project_memory(self, encoded: Tensor) -> list[KV]:
@@ -90,7 +91,8 @@ class Decoder(nn.Module):
                 attention = self._last_attention(layer, x, memory[i], cache[i] if cache else None, mask, memory_mask)
             x, kv = layer(x, memory[i], cache[i] if cache else None, mask, memory_mask)
             kept.append(kv)
-        logits = nn.functional.linear(self.norm(x), self.embed.weight, self.head_bias)
+        weight = self.embed.weight if self.head is None else self.head.weight
+        logits = nn.functional.linear(self.norm(x), weight, self.head_bias)
         # float32: bf16 has 8 bits of mantissa and near-equal beams would tie after softmax
         return DecoderOut(logits.float(), kept, attention)
 

@@ -39,6 +39,8 @@ class EncoderConfig:
     subsampling: Literal["conv4", "dw8"] = "conv4"
     """conv4: two full 2D convolutions, x4 in time; dw8: depthwise-separable, x8"""
     subsampling_channels: int = 64
+    length_rule: Literal["ceil", "trt"] = "ceil"
+    """valid frames of conv4: ceil(L / 4), or one to two fewer as FireRedASR's code since December 2025"""
     qkv_norm: bool = False
     """separate layer norms before the query, key and value projections"""
     attn_bias: bool = True
@@ -67,6 +69,8 @@ class DecoderConfig:
     embed_norm: bool = True
     key_bias: bool = True
     head_bias: bool = True
+    tied: bool = True
+    """the output projection is the embedding"""
     vocab_pad: int = 1
     """round the output width up to a multiple of this"""
     max_tokens: int = 512

@@ -35,12 +35,16 @@ class ConvModule(nn.Module):
 
 
 class Conv4(nn.Module):
-    """x4: two full 2D convolutions without padding after six zero frames; ceil(L / 4) frames are valid."""
+    """x4: two full 2D convolutions without padding after six zero frames; ceil(L / 4) frames are valid.
+
+    With `length_rule` trt the zero frames are not counted, which hides one to two real frames.
+    """
 
     factor = 4
 
-    def __init__(self, n_mels: int, channels: int, d_model: int):
+    def __init__(self, n_mels: int, channels: int, d_model: int, length_rule: str = "ceil"):
         super().__init__()
+        self.length_rule = length_rule
         self.conv = nn.ModuleList([nn.Conv2d(1, channels, 3, 2), nn.Conv2d(channels, channels, 3, 2)])
         width = ((n_mels - 1) // 2 - 1) // 2
         self.out = nn.Linear(channels * width, d_model)
@@ -50,7 +54,11 @@ class Conv4(nn.Module):
         y = F.pad(x, (0, 0, 0, 6))[:, None]
         for conv in self.conv:
             y = F.relu(conv(y))
-        return self.out(y.transpose(1, 2).flatten(2)), (lengths + 3) // 4
+        if self.length_rule == "trt":
+            lengths = (((lengths - 3) // 2 + 1 - 3) // 2 + 1).clamp(min=0)
+        else:
+            lengths = (lengths + 3) // 4
+        return self.out(y.transpose(1, 2).flatten(2)), lengths
 
 
 class Depthwise8(nn.Module):
@@ -80,5 +88,6 @@ class Depthwise8(nn.Module):
 
 
 def make_subsampling(config: EncoderConfig, n_mels: int) -> Conv4 | Depthwise8:
-    kind = Conv4 if config.subsampling == "conv4" else Depthwise8
-    return kind(n_mels, config.subsampling_channels, config.d_model)
+    if config.subsampling == "conv4":
+        return Conv4(n_mels, config.subsampling_channels, config.d_model, config.length_rule)
+    return Depthwise8(n_mels, config.subsampling_channels, config.d_model)
