@@ -31,13 +31,22 @@ class BeamOptions:
     n_best: int = 1
     length_penalty: float = 0.6
     """alpha of ((5 + len) / 6)^alpha, len = text tokens and eos (arXiv 1609.08144 section 7)"""
+    length_offset: int = 0
+    """added to len: Canary counts the prompt"""
     coverage_penalty: float = 0.0
     """beta of the same section; the step must give attention"""
     temperature: float = 1.0
     """divides the log-probabilities, which are then normalised anew: the step must give every token"""
+    eos_penalty: float = 1.0
+    """multiplies the log-probability of eos: below 1 makes ending easier"""
+    ended_stay: bool = False
+    """an ended hypothesis keeps its place in the beam until others push it out, and the search ends when all have ended
+    (FireRedASR, Canary); else it leaves the beam to the others and counts among the n best"""
+    rank_normalised: bool = False
+    """with ended_stay, hypotheses compete by the normalised score (Canary), not by the log-probability (FireRedASR)"""
 
     def __post_init__(self) -> None:
-        assert 1 <= self.n_best <= self.size and self.temperature > 0
+        assert 1 <= self.n_best <= self.size and self.temperature > 0 and self.eos_penalty > 0
 
 
 @dataclass(frozen=True)
@@ -85,12 +94,17 @@ class _Utterance:
     def __init__(self, options: BeamOptions, max_tokens: int):
         self.options, self.cap = options, max_tokens
         self.live: list[_Row] = [_Row()]
+        self.ended: list[_Row] = []  # in the beam, with ended_stay
         self.done: list[Hypothesis] = []
+
+    def _norm(self, length: int) -> float:
+        return length_norm(length + self.options.length_offset, self.options.length_penalty)
 
     def _finish(self, row: _Row, finished: bool) -> None:
         o = self.options
         tokens = row.tokens[:-1] if finished else row.tokens
-        score = row.total / length_norm(len(row.tokens), o.length_penalty)
+        # with ended_stay a text that was cut off counts an eos too, as its families do
+        score = row.total / self._norm(len(tokens) + 1 if o.ended_stay else len(row.tokens))
         if o.coverage_penalty and row.coverage is not None:
             score += coverage_score(row.coverage, o.coverage_penalty)
         self.done.append(Hypothesis(tokens, score, row.total, row.log_probs, finished))
@@ -102,6 +116,8 @@ class _Utterance:
         o = self.options
         totals = np.array([row.total for row in self.live])[:, None] + log_probs.astype(np.float64)
         flat = totals.ravel()
+        if o.ended_stay:
+            return self._compete(flat, log_probs, ids)
         rows: list[_Row] = []
         parents: list[int] = []
         for at in _best(flat, 2 * o.size):  # an end leaves the beam and a row has one: that many fill it again
@@ -128,6 +144,41 @@ class _Utterance:
             self.live = []
         return parents if self.live else []
 
+    def _compete(self, flat: np.ndarray, log_probs: np.ndarray, ids: np.ndarray) -> list[int]:
+        """`advance` with the ended hypotheses as candidates for the `size` places."""
+        o = self.options
+        if o.rank_normalised:
+            ended = [row.total / self._norm(len(row.tokens)) for row in self.ended]
+            values = np.concatenate([flat / self._norm(len(self.live[0].tokens) + 1), ended])
+        else:
+            values = np.concatenate([flat, [row.total for row in self.ended]])
+        rows: list[_Row] = []
+        parents: list[int] = []
+        stay: list[_Row] = []
+        for at in _best(values, o.size):
+            if values[at] == -np.inf:
+                break
+            if at >= len(flat):
+                stay.append(self.ended[at - len(flat)])
+                continue
+            r, c = divmod(int(at), log_probs.shape[1])
+            new = self.live[r].extend(int(ids[r, c]), float(log_probs[r, c]), None)
+            if new.tokens[-1] == o.eos:
+                stay.append(new)
+            else:
+                rows.append(new)
+                parents.append(r)
+        stuck = not rows and not stay
+        self.ended = stay
+        if not rows or len(rows[0].tokens) >= self.cap:
+            for row in self.ended:
+                self._finish(row, True)
+            for row in self.live if stuck else rows:
+                self._finish(row, False)
+            rows = []
+        self.live = rows
+        return parents if rows else []
+
     def _settled(self) -> bool:
         """True when no live row can still beat the worst hypothesis that would be returned.
 
@@ -140,12 +191,12 @@ class _Utterance:
             return False
         best_live = max(row.total for row in self.live)
         lengths = (len(self.live[0].tokens) + 1, self.cap)
-        bound = max(best_live / length_norm(n, o.length_penalty) for n in lengths)
+        bound = max(best_live / self._norm(n) for n in lengths)
         return bound <= self.done[o.n_best - 1].score
 
 
 def _prepare(scores: Scores, rows: list[_Row], options: BeamOptions, rules: Sequence[Rule]):
-    assert scores.attention is not None or not options.coverage_penalty
+    assert not options.coverage_penalty or (scores.attention is not None and not options.ended_stay)
     log_probs = scores.log_probs.astype(np.float32, copy=True)
     if options.temperature != 1.0:
         assert scores.ids is None
@@ -153,6 +204,8 @@ def _prepare(scores: Scores, rows: list[_Row], options: BeamOptions, rules: Sequ
         peak = log_probs.max(1, keepdims=True)
         log_probs -= peak + np.log(np.exp(log_probs - peak).sum(1, keepdims=True))
     ids = scores.ids if scores.ids is not None else np.broadcast_to(np.arange(log_probs.shape[1]), log_probs.shape)
+    if options.eos_penalty != 1.0:
+        log_probs[ids == options.eos] *= options.eos_penalty
     history = [row.tokens for row in rows]
     for rule in rules:
         rule(history, log_probs, ids)

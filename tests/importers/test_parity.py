@@ -4,12 +4,15 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from speech.importers import canary, firered
 from speech.models.aed import AED
+from speech.models.step import TorchStep
+from speech.search.beam import BeamOptions, beam_search
 
 ROOT = os.environ.get("SPEECH_FIXTURES")
 CASES = sorted(path.parent for path in Path(ROOT).glob("*/case.json")) if ROOT else []
@@ -31,6 +34,11 @@ class Case:
         if self.firered:
             return self["features"], self["feature_lengths"]
         return self["mel"].transpose(1, 2), self["mel_lengths"]
+
+    def prompt(self, i: int) -> list[int]:
+        if self.firered:
+            return [self.facts["special_ids"]["sos"]]
+        return self["decoder_input_ids"][i, : int(self["prompt_lengths"][i])].tolist()
 
     def tolerance(self, name: str) -> float:
         return self.facts["tolerance"][name]
@@ -89,3 +97,50 @@ def test_a_clip_alone_is_the_clip_in_the_batch(case):
     for i, n in enumerate(lengths.tolist()):
         alone, _ = case.model.encoder(features[i : i + 1, :n], lengths[i : i + 1])
         torch.testing.assert_close(alone[0, : frames[i]], together[i, : frames[i]], rtol=0, atol=1e-5)
+
+
+def options_of(case, search: dict, prompt: int) -> BeamOptions:
+    eos, size = case.facts["special_ids"]["eos"], search.get("beam_size", 1)
+    common = dict(eos=eos, size=size, n_best=search.get("nbest", size), length_penalty=search["length_penalty"])
+    if case.firered:
+        smoothing, penalty = search["softmax_smoothing"], search["eos_penalty"]
+        return BeamOptions(**common, temperature=smoothing, eos_penalty=penalty, ended_stay=True)
+    return BeamOptions(**common, length_offset=prompt, ended_stay=True, rank_normalised=True)
+
+
+def searches(case):
+    decoding = case.facts["decoding"] if "decoding" in case.facts else case.facts
+    return decoding["searches"].items()
+
+
+@torch.no_grad()
+def search_for(case, rows: list[int], search: dict):
+    features, lengths = case.features
+    n = int(lengths[rows].max())
+    encoded = case.model.encode_features(features[rows][:, :n], lengths[rows])
+    prompts = [case.prompt(i) for i in rows]
+    step = TorchStep(case.model, encoded)
+    scores, state = step.first(np.array(prompts))
+    frames = case["encoder_lengths"][rows].numpy()
+    most = search.get("decode_max_len") or None
+    caps = np.full(len(rows), most) if most else (frames if case.firered else frames + 50 - len(prompts[0]))
+    return beam_search(step, scores, state, options_of(case, search, len(prompts[0])), caps, [])
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_searches(case, together):
+    """Ids and scores of every hypothesis of every search, one by one and in a batch."""
+    for name, search in searches(case):
+        expected = search["utterances"]
+        rows = list(range(len(expected)))
+        lengths = [len(case.prompt(i)) for i in rows]
+        alike = [
+            [i for i in rows if lengths[i] == n] for n in sorted(set(lengths))
+        ]  # prompts of a batch are equally long
+        groups = alike if together else [[i] for i in rows]
+        found = {i: best for group in groups for i, best in zip(group, search_for(case, group, search), strict=True)}
+        for i, hypotheses in enumerate(expected):
+            assert [h.tokens for h in found[i]] == [h["ids"] for h in hypotheses], (name, i)
+            for ours, theirs in zip(found[i], hypotheses, strict=True):
+                assert ours.log_prob == pytest.approx(theirs["log_prob_sum"], abs=case.tolerance("score")), (name, i)
+                assert ours.score == pytest.approx(theirs["score"], abs=case.tolerance("score")), (name, i)

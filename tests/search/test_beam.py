@@ -1,6 +1,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -285,3 +286,46 @@ def test_when_the_rules_forbid_everything_the_text_so_far_stands():
     for size in (1, 3):
         [[found]] = search(Table(seed=2), BeamOptions(EOS, size=size), [9], rules=[no_end, nothing_after_two])
         assert len(found.tokens) == 2 and not found.finished
+
+
+def test_an_ended_hypothesis_can_keep_its_place():
+    # "" 0.4 ends at once and "a" 0.35 goes on; "b" 0.25 would be 0.245 at its end, but has no place
+    known = {(): [0.4, 0.35, 0.25], (1,): [0.9, 0.05, 0.05], (2,): [0.98, 0.01, 0.01]}
+    leave, stay = BeamOptions(EOS, size=2, n_best=2), BeamOptions(EOS, size=2, n_best=2, ended_stay=True)
+    assert [h.tokens for h in search(Table(known=known), replace(leave, length_penalty=0.0), [3])[0]] == [[], [1]]
+    wide = replace(stay, size=3, n_best=3, length_penalty=0.0)
+    assert [h.tokens for h in search(Table(known=known), wide, [3])[0]] == [[], [1], [2]]
+    table = Table(known=known)
+    [found] = search(table, replace(stay, length_penalty=0.0), [3])
+    assert [h.tokens for h in found] == [[], [1]] and all(h.finished for h in found)
+
+
+def test_better_continuations_push_an_ended_hypothesis_out():
+    known = {(): [0.3, 0.7, 0.0], (1,): [0.0, 0.5, 0.5], (1, 1): [1.0, 0.0, 0.0], (1, 2): [1.0, 0.0, 0.0]}
+    stay = BeamOptions(EOS, size=2, n_best=2, length_penalty=0.0, ended_stay=True)
+    assert [h.tokens for h in search(Table(known=known), stay, [4])[0]] == [[1, 1], [1, 2]], "0.35 each, more than 0.3"
+    kept = replace(stay, ended_stay=False)
+    assert [h.tokens for h in search(Table(known=known), replace(kept, size=3, n_best=3), [4])[0]][2] == []
+
+
+def test_competing_by_the_normalised_score_prefers_longer_texts():
+    # step 2: "" has ln 0.5 = -0.69; "aa" and "ab" have ln 0.25 = -1.39, over (7/6)^6 only -0.55
+    known = {(): [0.5, 0.5, 0.0], (1,): [0.0, 0.5, 0.5], (1, 1): [1.0, 0.0, 0.0], (1, 2): [1.0, 0.0, 0.0]}
+    by_sum = BeamOptions(EOS, size=2, n_best=2, length_penalty=6.0, ended_stay=True)
+    assert [h.tokens for h in search(Table(known=known), by_sum, [4])[0]] == [[1, 1], []]
+    [found] = search(Table(known=known), replace(by_sum, rank_normalised=True), [4])
+    assert [h.tokens for h in found] == [[1, 1], [1, 2]]
+
+
+def test_a_text_cut_off_counts_an_eos_where_ended_ones_stay():
+    known = defaultdict(lambda: [0.0, 0.9, 0.1])
+    [[cut]] = search(Table(known=known), BeamOptions(EOS, size=1, length_penalty=0.6, ended_stay=True), [4])
+    assert not cut.finished and cut.score == pytest.approx(4 * math.log(0.9) / (10 / 6) ** 0.6)
+    [[offset]] = search(Table(known=known), BeamOptions(EOS, length_penalty=0.6, ended_stay=True, length_offset=5), [4])
+    assert offset.score == pytest.approx(4 * math.log(0.9) / (15 / 6) ** 0.6)
+
+
+def test_the_eos_penalty_multiplies_its_log_probability():
+    known = {(): [0.4, 0.6], (1,): [0.5, 0.5]}
+    [[best]] = search(Table(known=known), BeamOptions(EOS, eos_penalty=0.5), [3])
+    assert best.tokens == [] and best.log_prob == pytest.approx(0.5 * math.log(0.4)), "sqrt(0.4) = 0.63 beats 0.6"
