@@ -30,6 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_transcribe(commands)
     _add_average(commands)
     _add_data(commands)
+    commands.add_parser("models", help="list the models that can be trained by name").set_defaults(run=models)
     return parser
 
 
@@ -137,6 +138,15 @@ def average(args: argparse.Namespace) -> int:
     notes = average_checkpoints(Path(args.checkpoints), args.count, loaded.model)
     save_model(args.out, loaded.model, Path(args.model) / "tokenizer.model", loaded.generation, notes)
     print(f"{args.out}: {notes}")
+    return 0
+
+
+def models(args: argparse.Namespace) -> int:
+    from speech.config import presets
+
+    for name, what in presets().items():
+        print(f"{name:18} {what}")
+    print("\nspeech train --config NAME trains one from scratch; further --config files and flags change it.")
     return 0
 
 
