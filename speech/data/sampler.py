@@ -6,6 +6,7 @@ how many cuts a batch may have; inside them neighbours go together, so there is 
 There is no thread, no queue and no state but the place in the order.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ import numpy as np
 from speech.data.bins import Sizes
 from speech.data.order import Order
 from speech.errors import DataError
+
+log = logging.getLogger(__name__)
 
 STRIP = 0.49  # steps in a strip by the root of all steps: more is less padding of tokens and more of audio
 _ENOUGH = 1e-6  # rounding of sums of 1 / size
@@ -87,6 +90,9 @@ class BatchSampler:
     def _steps(self, rows: np.ndarray, passes: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
         seconds, tokens = self.lengths(rows, passes)
         steps = cut_up(seconds, tokens, self.sizes, self.world_size, rng)
+        if out := len(rows) - sum(map(len, steps)):
+            log.warning("%d of %d cuts stay out of this pool: too few to give each of %d ranks one", out, len(rows),
+                        self.world_size)  # fmt: skip
         return [steps[i] for i in rng.permutation(len(steps))] if self.shuffle else steps
 
 
