@@ -45,6 +45,7 @@ def _add_transcribe(commands) -> None:
     p.add_argument("--language", help="language spoken (default: the model's)")
     p.add_argument("--beam_size", type=int, help="1 is greedy (default: the model's)")
     p.add_argument("--length_penalty", type=float, help="default: the model's")
+    p.add_argument("--word_timestamps", action="store_true", help="times of every word, in the json output")
     p.add_argument("--batch_size", type=int, default=16, help="files recognised at once (default: 16)")
     p.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
     p.add_argument("--quiet", action="store_true", help="do not print the texts")
@@ -107,6 +108,7 @@ def transcribe(args: argparse.Namespace) -> int:
         raise SpeechError(f"output folder {out}: {error.strerror}; give another --output_dir") from None
     recognizer = Recognizer(args.model, args.device)
     options = {k: getattr(args, k) for k in ("language", "task", "beam_size", "length_penalty", "batch_size")}
+    options["word_timestamps"] = args.word_timestamps
     recognizer.transcribe([], **options)  # a wrong setting fails before any audio is read
     failed, formats = 0, FORMATS if args.output_format == "all" else (args.output_format,)
     pairs = list(zip(args.audio, _plan_outputs(args.audio, out), strict=True))

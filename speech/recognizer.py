@@ -10,11 +10,14 @@ from speech.audio.decode import Limits, Source, decode
 from speech.audio.resample import resample
 from speech.errors import AudioError, SpeechError
 from speech.folder import load_folder
+from speech.models.aed import Encoded
 from speech.models.step import TorchStep
 from speech.search.beam import BeamOptions, Hypothesis, beam_search
 from speech.search.rules import max_repeats, suppress
+from speech.search.timestamps import Span, ctc_align, energy_db, spread, widen
 from speech.text.prompt import Prompt
-from speech.transcript import Segment, Transcript, compression_ratio
+from speech.text.words import group_words
+from speech.transcript import Segment, Transcript, Word, compression_ratio
 
 MAX_REPEATS = 10  # a spoken loop longer than this is a decoder's, not a speaker's
 MAX_LENGTH_PENALTY = 10.0
@@ -50,17 +53,25 @@ class Recognizer:
     def _pad(self) -> int:
         return round(self.generation.pad_seconds * self.sample_rate)
 
-    def search(
-        self, waveforms: Sequence[np.ndarray], prompt: list[int], options: BeamOptions
-    ) -> list[list[Hypothesis]]:
-        """[samples] arrays as `load` gives them -> n best per utterance."""
+    @torch.inference_mode()
+    def encode(self, waveforms: Sequence[np.ndarray]) -> Encoded:
+        """[samples] arrays as `load` gives them."""
         padded = [torch.from_numpy(np.pad(w, self._pad)) for w in waveforms]
         lengths = torch.tensor([len(w) for w in padded])
         batch = torch.nn.utils.rnn.pad_sequence(padded, batch_first=True)
-        with torch.inference_mode():
-            encoded = self.model.encode(batch.to(self.device), lengths.to(self.device))
+        return self.model.encode(batch.to(self.device), lengths.to(self.device))
+
+    def search(
+        self,
+        waveforms: Sequence[np.ndarray],
+        prompt: list[int],
+        options: BeamOptions,
+        encoded: Encoded | None = None,
+    ) -> list[list[Hypothesis]]:
+        """[samples] arrays as `load` gives them -> n best per utterance; `encoded` where that is known already."""
+        encoded = self.encode(waveforms) if encoded is None else encoded
         step = TorchStep(self.model, encoded, with_attention=options.coverage_penalty > 0)
-        scores, state = step.first(np.tile(np.array(prompt, np.int64), (len(padded), 1)))
+        scores, state = step.first(np.tile(np.array(prompt, np.int64), (len(waveforms), 1)))
         seconds = np.array([len(w) for w in waveforms]) / self.sample_rate
         room = self.model.config.decoder.max_tokens - len(prompt) - 1
         caps = np.ceil(seconds * self.generation.max_tokens_per_second) + self.generation.extra_tokens
@@ -89,19 +100,28 @@ class Recognizer:
         batch_size: int = 16,
         beam_size: int | None = None,
         length_penalty: float | None = None,
+        word_timestamps: bool = False,
     ) -> Transcript | list[Transcript]:
-        """A path, bytes, file or [samples] array with `sampling_rate` -> Transcript; a list of them -> a list."""
+        """A path, bytes, file or [samples] array with `sampling_rate` -> Transcript; a list of them -> a list.
+
+        Word times come from the model's CTC head; SpeechError for a model without one.
+        """
         if batch_size < 1:
             raise SpeechError(f"batch_size {batch_size} must be at least 1")
         prompt, options = self._prompt(language, task), self.options(beam_size, length_penalty)
+        if word_timestamps and self.model.ctc is None:
+            raise SpeechError("word_timestamps need a model with a CTC head (ctc in config.json), this one has none")
         many = isinstance(source, (list, tuple))
         waveforms = [self.load(one, sampling_rate) for one in (source if many else [source])]  # type: ignore[union-attr]
         order = sorted(range(len(waveforms)), key=lambda i: -len(waveforms[i]))
         found: dict[int, Transcript] = {}
         for at in range(0, len(order), batch_size):
             rows = order[at : at + batch_size]
-            for i, best in zip(rows, self.search([waveforms[i] for i in rows], prompt, options), strict=True):
-                found[i] = self._transcript(best[0], len(waveforms[i]) / self.sample_rate, language)
+            batch = [waveforms[i] for i in rows]
+            encoded = self.encode(batch)
+            for k, (i, best) in enumerate(zip(rows, self.search(batch, prompt, options, encoded), strict=True)):
+                words = self._words(best[0], encoded, k, batch[k]) if word_timestamps else []
+                found[i] = self._transcript(best[0], words, len(batch[k]) / self.sample_rate, language)
         return [found[i] for i in range(len(waveforms))] if many else found[0]
 
     def load(self, source: Source | np.ndarray, sampling_rate: int | None = None) -> np.ndarray:
@@ -150,10 +170,35 @@ class Recognizer:
             raise AudioError(f"{name}: {len(x) / rate:.1f} s long, {self._limit}")
         return name, resample(x, rate, self.sample_rate)
 
-    def _transcript(self, best: Hypothesis, seconds: float, language: str | None) -> Transcript:
+    @torch.inference_mode()
+    def _words(self, best: Hypothesis, encoded: Encoded, row: int, waveform: np.ndarray) -> list[Word]:
+        """Words of a text with their times, by alignment on the CTC head and the energy of the waveform [samples]."""
+        if not best.tokens:
+            return []
+        groups = group_words([self.tokenizer.pieces[i] for i in best.tokens])
+        frames = int(encoded.lengths[row])
+        log_probs = self.model.ctc_log_probs(encoded.encoded[row, :frames]).cpu().numpy()
+        spans = ctc_align(log_probs, best.tokens, self.tokenizer.blank_id)
+        seconds = len(waveform) / self.sample_rate
+        if spans is None:
+            times = spread(len(groups), seconds)
+        else:
+            frame = self.model.encoder.subsampling.factor * self.model.config.frontend.hop_ms / 1000
+            shift = self.generation.pad_seconds
+            ends = [(spans[g[0]].start * frame - shift, spans[g[-1]].end * frame - shift) for g in groups]
+            peaks = [Span(min(max(0.0, a), seconds), min(max(0.0, b), seconds)) for a, b in ends]
+            times = widen(peaks, energy_db(waveform, self.sample_rate))
+        words = []
+        for group, time in zip(groups, times, strict=True):
+            text = self.tokenizer.decode([best.tokens[i] for i in group]).strip()
+            sure = float(np.exp(np.mean([best.token_log_probs[i] for i in group])))
+            words.append(Word(text, round(time.start, 3), round(min(time.end, seconds), 3), round(sure, 4)))
+        return words
+
+    def _transcript(self, best: Hypothesis, words: list[Word], seconds: float, language: str | None) -> Transcript:
         text = self.tokenizer.decode(best.tokens).strip()
         average = best.log_prob / max(1, len(best.token_log_probs))
-        segment = Segment(0, 0.0, seconds, text, best.tokens, average, compression_ratio(text))
+        segment = Segment(0, 0.0, seconds, text, best.tokens, average, compression_ratio(text), words=words)
         return Transcript(text, [segment] if text else [], language or self.generation.language, seconds)
 
 

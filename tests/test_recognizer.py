@@ -279,3 +279,27 @@ def test_a_device_that_is_not_there_is_named(make_model, tmp_path, monkeypatch):
     assert pick_device("cpu") == torch.device("cpu")
     with pytest.raises(SpeechError, match="model folder nowhere does not exist"):
         load_model(Path("nowhere"), "cpu")
+
+
+def test_words_have_times_inside_the_audio_in_order(make_model):
+    model = make_model()
+    sounds = WAVEFORMS[:3]
+    found = model.transcribe(list(sounds), sampling_rate=16000, word_timestamps=True)
+    alone = [model.transcribe(x, sampling_rate=16000, word_timestamps=True) for x in sounds]
+    for one, other in zip(found, alone, strict=True):
+        assert [(w.word, w.start, w.end) for w in one.words] == [(w.word, w.start, w.end) for w in other.words]
+    assert any(transcript.words for transcript in found)
+    for transcript in found:
+        assert " ".join(word.word for word in transcript.words).split() == transcript.text.split()
+        times = [t for word in transcript.words for t in (word.start, word.end)]
+        assert times == sorted(times) and all(0 <= t <= transcript.duration + 1e-3 for t in times)
+        assert all(0 < word.probability <= 1 for word in transcript.words)
+    plain = model.transcribe(list(sounds), sampling_rate=16000)
+    assert [t.text for t in plain] == [t.text for t in found] and not any(t.words for t in plain)
+
+
+def test_word_times_need_a_ctc_head(make_model):
+    model = make_model()
+    model.model.ctc = None
+    with pytest.raises(SpeechError, match="word_timestamps need a model with a CTC head"):
+        model.transcribe(WAVEFORMS[0], sampling_rate=16000, word_timestamps=True)
