@@ -21,6 +21,10 @@ COMMANDS = (
     ["data"],
     ["data", "validate"],
     ["data", "files"],
+    ["data", "bins"],
+    ["data", "batch-sizes"],
+    ["data", "shar"],
+    ["models"],
 )
 
 
@@ -103,6 +107,13 @@ def test_transcribe_writes_one_format_where_it_is_told(tiny_model: Path, wav: Pa
         (["train", "--model.decoder.n_layer", "3"], 2, "--model.decoder.n_layer"),
         (["train", "--train.max_steps", "0"], 2, "train.max_steps 0 must be above 0"),
         (["train", "--data.batch_seconds", "-3"], 2, "data.batch_seconds -3.0 must be above 0"),
+        (["train", "--data.pool_cuts", "null"], 2, "pool_cuts"),
+        (["train", "--data.quadratic_seconds", "-1"], 2, "data.quadratic_seconds -1.0 must be 0 or more"),
+        (["train", "--data.batch_sizes", "s.json"], 2, "data.batch_sizes needs the data.bins it was made for"),
+        (["data", "bins", "cuts.jsonl"], 2, "data.tokenizer is empty: give --data.tokenizer PATH"),
+        (["data", "bins", "cuts.jsonl", "--buckets", "many"], 2, "buckets"),
+        (["data", "batch-sizes", "--data.bins", "b.json"], 2, "data.batch_sizes is empty"),
+        (["data", "shar", "none.jsonl", "out"], 1, "none.jsonl: cannot be read"),
         (["train", "--data.augment.speeds", "[1, 0]"], 2, "data.augment.speeds [1.0, 0.0] needs factors above 0"),
         (["train", "--optim.betas", "[0.9]"], 2, "optim.betas"),
     ],

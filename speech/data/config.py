@@ -35,7 +35,7 @@ class DataConfig:
     """Utterances, tokens, batches."""
 
     train: str = ""
-    """manifest of training cuts (.jsonl or .jsonl.gz), or a .yaml with several and their weights"""
+    """manifest (.jsonl, .jsonl.gz), Shar folder, or a .yaml with several of them and their weights"""
     dev: str = ""
     tokenizer: str = ""
     """tokenizer.model made by the recipe"""

@@ -1,48 +1,53 @@
 """Text to ids and back: SentencePiece with one layout of special symbols for every model."""
 
+import hashlib
 import io
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import sentencepiece
 
 from speech.errors import DataError, SpeechError
+from speech.text.base import BOS, EOS, FILE, PAD, UNK, BaseTokenizer
+from speech.text.spe import BLANK_MARK, in_words, open_spe, pieces_of, read_file
 
-PAD, UNK, EOS, BOS = "<pad>", "<unk>", "<|endoftext|>", "<|startoftranscript|>"
 CONTROLS = ("<|nospeech|>", "<|transcribe|>", "<|translate|>", "<|pnc|>", "<|nopnc|>")
-BLANK_MARK = "\u2581"  # SentencePiece writes a blank so; in a text it would come back as a blank
 
 
-class Tokenizer:
+class Tokenizer(BaseTokenizer):
     """Ids: 0 pad and CTC blank, 1 unk, 2 end, 3 start, the task symbols, one `<|xx|>` per language, then pieces.
 
     No text can produce a special symbol. decode(encode(x)) == x for a text with single inner blanks.
     """
 
+    kind = "sentencepiece"
+    blank_id: int
+
     def __init__(self, model: bytes):
         self.model = model
-        self._sp = sentencepiece.SentencePieceProcessor(model_proto=model)
-        self.pieces: list[str] = [self._sp.id_to_piece(i) for i in range(self._sp.get_piece_size())]
+        self._sp = open_spe(model)
+        pieces = pieces_of(self._sp)
         layout = [PAD, UNK, EOS, BOS, *CONTROLS]
-        if self.pieces[: len(layout)] != layout:
-            raise SpeechError(
-                f"tokenizer begins with {self.pieces[:4]}, not with {layout[:4]}: it was not trained here"
-            )
-        self._specials = {p: i for i, p in enumerate(self.pieces) if self._sp.is_control(i) or self._sp.is_unknown(i)}
+        if pieces[: len(layout)] != layout:
+            raise SpeechError(f"tokenizer begins with {pieces[:4]}, not with {layout[:4]}: it was not trained here")
+        super().__init__(
+            pieces, {p: i for i, p in enumerate(pieces) if self._sp.is_control(i) or self._sp.is_unknown(i)}
+        )
+        self.blank_id = self.pad_id
         self.languages = [name[2:-2] for name in self._specials if name not in layout]
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
         """SpeechError for a file that is missing, broken or of another layout."""
         try:
-            return cls(Path(path).read_bytes())
-        except OSError as error:
-            raise SpeechError(f"tokenizer {path}: cannot be read ({error.strerror})") from None
+            return cls(read_file(Path(path)))
         except SpeechError as error:
             raise SpeechError(f"tokenizer {path}: {error}") from None
-        except (RuntimeError, ValueError):
-            raise SpeechError(f"tokenizer {path}: not a SentencePiece model; train or copy it again") from None
+
+    def files(self) -> dict[str, bytes]:
+        return {FILE: self.model}
 
     @classmethod
     def train(
@@ -99,58 +104,22 @@ class Tokenizer:
         path.write_bytes(model.getvalue())
         return tokenizer
 
-    @property
-    def size(self) -> int:
-        return len(self.pieces)
+    @cached_property
+    def fingerprint(self) -> str:
+        """That of the file, by which bins and runs know it."""
+        return hashlib.sha256(self.model).hexdigest()
 
-    @property
-    def pad_id(self) -> int:
-        return 0
-
-    @property
-    def blank_id(self) -> int:
-        return 0
-
-    @property
-    def unk_id(self) -> int:
-        return 1
-
-    @property
-    def eos_id(self) -> int:
-        return 2
-
-    @property
-    def bos_id(self) -> int:
-        return 3
-
-    def special(self, name: str) -> int:
-        """Id of a special symbol such as `<|pnc|>`."""
-        if name not in self._specials:
-            raise SpeechError(f"no special symbol '{name}' in the tokenizer, it has {' '.join(self._specials)}")
-        return self._specials[name]
-
-    @property
-    def special_ids(self) -> list[int]:
-        """Ids that are no text: pad, unk, end, start, tasks, languages."""
-        return sorted(self._specials.values())
-
-    def encode(self, text: str) -> list[int]:
-        """DataError names the characters outside the vocabulary; `<unk>` is never returned."""
+    def _encode(self, text: str, language: str | None) -> list[int]:
+        """`<unk>` is never returned; the languages have one vocabulary."""
         ids: list[int] = self._sp.encode(text)
         if self.unk_id in ids or BLANK_MARK in text:
             known = {c for piece in self.pieces if piece not in self._specials for c in piece} - {BLANK_MARK}
             unknown = [c for c in dict.fromkeys(text) if c not in known and c != " "]
-            named = " ".join(f"'{c}' (U+{ord(c):04X})" for c in unknown)
+            named = in_words(unknown)
             raise DataError(
                 f"characters outside the vocabulary: {named}; normalise the text or train with byte_fallback"
             )
         return ids
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Text of the ids; special symbols are left out."""
-        specials = self._specials.values()
-        return self._sp.decode([i for i in map(int, ids) if i not in specials])
-
-    def save_tokens(self, path: str | Path) -> None:
-        """Write one `token id` line per piece."""
-        Path(path).write_text("".join(f"{p} {i}\n" for i, p in enumerate(self.pieces)), encoding="utf-8")
+    def _text(self, ids: list[int]) -> str:
+        return self._sp.decode(ids)
