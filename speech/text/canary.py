@@ -49,10 +49,7 @@ class AggregateTokenizer(_CanaryTokenizer):
         specials: dict[str, int] = {}
         silent: list[int] = []
         for name, model in models.items():
-            try:
-                sp = self._spes[name] = open_spe(model)
-            except SpeechError as error:
-                raise SpeechError(f"sub-tokenizer '{name}': {error}") from None
+            sp = self._spes[name] = open_spe(model, f"sub-tokenizer '{name}'")
             first = self.offsets[name] = len(pieces)
             pieces += pieces_of(sp)
             ids = range(first, len(pieces))
@@ -115,7 +112,7 @@ class UnifiedTokenizer(_CanaryTokenizer):
 
     def __init__(self, model: bytes, languages: Sequence[str] | None = None):
         self._model, self._chosen = model, None if languages is None else list(languages)
-        sp = self._sp = open_spe(model)
+        sp = self._sp = open_spe(model, FILE)
         pieces = pieces_of(sp)
         named = {p: i for i, p in enumerate(pieces) if p in (PAD, UNK) or p.startswith("<|") and p.endswith("|>")}
         super().__init__(pieces, named, [i for i in range(len(pieces)) if sp.is_control(i) or sp.is_unknown(i)])

@@ -63,10 +63,7 @@ class FireRedTokenizer(BaseTokenizer):
         pieces = read_dictionary(self._dictionary)
         specials = {piece: i for i, piece in enumerate(pieces) if SPECIAL.fullmatch(piece)}
         self._ids = {piece: i for i, piece in enumerate(pieces) if piece not in specials}
-        try:
-            self._sp = open_spe(model)
-        except SpeechError as error:
-            raise SpeechError(f"{MODEL}: {error}") from None
+        self._sp = open_spe(model, MODEL)
         try:
             super().__init__(pieces, specials, eos=FIRERED_EOS, bos=SOS)
             self.blank_id = self.special(BLANK)

@@ -31,15 +31,16 @@ def read_part(folder: Path, name: str) -> bytes:
         raise SpeechError(f"{name}: {error}") from None
 
 
-def open_spe(model: bytes) -> sentencepiece.SentencePieceProcessor:
-    """SpeechError for bytes that are no whole model."""
+def open_spe(model: bytes, name: str = "") -> sentencepiece.SentencePieceProcessor:
+    """SpeechError, beginning with the name, for bytes that are no whole model."""
+    prefix = f"{name}: " if name else ""
     # cut at the end of a piece, a model still loads, with fewer pieces and without what follows them
     if len(model) > MAX_BYTES or not {PIECES, TRAINER, NORMALIZER} <= _fields(model):
-        raise SpeechError("not a whole SentencePiece model; train or copy it again")
+        raise SpeechError(f"{prefix}not a whole SentencePiece model; train or copy it again")
     try:
         return sentencepiece.SentencePieceProcessor(model_proto=model)
     except (RuntimeError, ValueError):
-        raise SpeechError("not a SentencePiece model; train or copy it again") from None
+        raise SpeechError(f"{prefix}not a SentencePiece model; train or copy it again") from None
 
 
 def pieces_of(sp: sentencepiece.SentencePieceProcessor) -> list[str]:

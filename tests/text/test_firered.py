@@ -1,0 +1,89 @@
+import pytest
+
+from speech.errors import SpeechError
+from speech.text.firered import FireRedTokenizer, read_dictionary
+
+
+def tokens(tokenizer, text):
+    return [tokenizer.pieces[i] for i in tokenizer.encode(text)]
+
+
+def test_chinese_by_character_english_by_piece(firered):
+    assert tokens(firered, "你好") == ["你", "好"]
+    english = tokens(firered, "hello my friend")
+    assert english == tokens(firered, "HELLO MY FRIEND") and "".join(english) == "\u2581HELLO\u2581MY\u2581FRIEND"
+    mixed = tokens(firered, "请打开 hello my friend 今天!")
+    assert mixed == ["请", "打", "开", *english, "今", "天"]
+    assert firered.decode(firered.encode("请打开 hello my friend 今天!")) == "请打开 hello my friend今天"
+    assert tokens(firered, "你hello好") == ["你", *tokens(firered, "hello"), "好"]
+
+
+@pytest.mark.parametrize("mark", "，。？！,.?!")
+def test_punctuation_parts_words(firered, mark):
+    assert firered.encode(f"hello{mark}my friend{mark}") == firered.encode("hello my friend")
+    assert firered.encode(f"你{mark}好") == firered.encode("你好")
+
+
+def test_what_is_unknown_is_one_id(firered):
+    assert firered.encode("龘") == [firered.unk_id]
+    assert tokens(firered, "你龘好") == ["你", "<unk>", "好"]
+    assert tokens(firered, "你ёё好") == ["你", "\u2581", "<unk>", "好"]  # a stretch that the model does not know
+    assert firered.encode("\u3400\u4dbf\u4e00\u9fff") == [firered.unk_id] * 4  # each a character, extension A too
+    assert firered.unk_id not in firered.encode("你 hello")
+
+
+def test_no_text_gives_a_special_symbol(english_model):
+    lines = ["<blank>", "<unk>", "<pad>", "<sos>", "<eos>", "\u2581", "<SIL>", "<123>"]
+    tokenizer = FireRedTokenizer("\n".join(lines), english_model)
+    for text in ("<SIL>", "你<SIL>", "<123>", "<pad>", "<sos> <eos>"):
+        assert set(tokenizer.encode(text)) <= {tokenizer.unk_id, lines.index("\u2581")}
+
+
+def test_version_1_keeps_capitals(firered, dictionary, english_model):
+    first = FireRedTokenizer(dictionary.encode(), english_model)
+    ids = first.encode("你 hello my friend")
+    assert ids == firered.encode("你 hello my friend")
+    assert first.decode(ids) == "你 HELLO MY FRIEND" and firered.decode(ids) == "你 hello my friend"
+
+
+def test_ids_of_symbols_are_those_of_the_dictionary(english_model):
+    lines = ["A", "<eos>", "<sos>", "B", "<pad>", "<blank>", "<unk>"]
+    tokenizer = FireRedTokenizer("\n".join(lines), english_model)
+    ids = (tokenizer.eos_id, tokenizer.bos_id, tokenizer.pad_id, tokenizer.blank_id, tokenizer.unk_id)
+    assert ids == (1, 2, 4, 5, 6)
+    assert tokenizer.special_ids == [1, 2, 4, 5, 6] and tokenizer.decode(range(7)) == "AB"
+
+
+def test_forms_of_a_line():
+    assert read_dictionary("a 0\nb\n<space> 2\r\n\u2581c 3".encode()) == ["a", "b", " ", "\u2581c"]
+    assert read_dictionary("\ufeffa\n\nb\n".encode()) == ["a", " ", "b"]
+    assert read_dictionary("\u200b 0\n\u0085\n".encode()) == ["\u200b", " "]  # only a line end ends a line
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (b"", "dict.txt is empty"),
+        (b"a 0\nb 2\n", "dict.txt line 2: id '2' where 1 is due"),
+        (b"a 1\n", "dict.txt line 1: id '1' where 0 is due"),
+        (b"a 0\nb x\n", "dict.txt line 2: id 'x' where 1 is due"),
+        (b"a 0\nb " + b"9" * 10000, "dict.txt line 2: id '99999999999999999999' where 1 is due"),
+        (b"a 0\nb 1\na 2\n", "dict.txt line 3: token 'a' stands in line 1 too"),
+        (b"x" * 9000 + b"\n" + b"x" * 9000, "dict.txt line 2: token 'xxxx"),
+        (b"<space>\n\n", "dict.txt line 2: token ' ' stands in line 1 too"),
+        (b"a 0\nb c 1\n", "dict.txt line 2: 'b c 1' is not a token and its id"),
+        (b"a 0\nb 1\n\xff\xfe 2\n", "dict.txt line 3: not UTF-8"),
+    ],
+)
+def test_a_faulty_line_is_named(data, message):
+    with pytest.raises(SpeechError) as caught:
+        read_dictionary(data)
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("name", ["<blank>", "<unk>", "<pad>", "<sos>", "<eos>"])
+def test_a_missing_symbol_is_named(english_model, name):
+    lines = [line for line in ("<blank>", "<unk>", "<pad>", "<sos>", "<eos>", "a") if line != name]
+    with pytest.raises(SpeechError, match=f"^dict.txt: no special symbol '{name}'"):
+        FireRedTokenizer("\n".join(lines), english_model)
