@@ -18,7 +18,7 @@ SHOWN = 40  # symbols that an error lists: Canary has more than a thousand
 
 
 class BaseTokenizer(ABC):
-    """Ids are places in `pieces`. Those of special symbols are no text, and no text gives them.
+    """Ids are places in `pieces`. Those of special symbols are no text; no text gives them, but for `<unk>` and times.
 
     `languages` are those a text and a prompt may have; `blank_id` is None where there is no CTC blank;
     `prompt_lead` are ids that stand before every prompt.

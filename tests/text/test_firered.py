@@ -60,6 +60,14 @@ def test_forms_of_a_line():
     assert read_dictionary("\u200b 0\n\u0085\n".encode()) == ["\u200b", " "]  # only a line end ends a line
 
 
+def test_a_blank_of_the_dictionary(english_model, tmp_path):
+    lines = ["<blank>", "<unk>", "<pad>", "<sos>", "<eos>", "A", "<space>", "B"]
+    tokenizer = FireRedTokenizer("\n".join(lines), english_model)
+    assert tokenizer.decode([5, 6, 7]) == "A B" and 6 not in tokenizer.special_ids
+    tokenizer.save_tokens(tmp_path / "tokens.txt")
+    assert (tmp_path / "tokens.txt").read_text().split("\n")[5:8] == ["A 5", "<space> 6", "B 7"]
+
+
 @pytest.mark.parametrize(
     "data, message",
     [
