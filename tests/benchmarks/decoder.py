@@ -3,9 +3,9 @@
     python tests/benchmarks/decoder.py
 
 A model of `base` size with random weights (30 M parameters, 6 decoder layers), with its eight-fold subsampling and with
-FireRedASR's four-fold one, 10 s of sound, 40 forced tokens, one thread, in turn, medians. The other one keeps the inputs
-of every layer, runs each layer on the last position only, and projects the keys and values of all positions and of the
-encoder's output again.
+FireRedASR's four-fold one, 10 s of sound, 40 forced tokens, one thread, in turn, medians. The other one keeps the
+inputs of every layer, runs each layer on the last position only, and projects the keys and values of all positions and
+of the encoder's output again.
 """
 
 import os
