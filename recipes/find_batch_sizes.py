@@ -44,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from speech.data.batch_sizes import BatchSizes, table
     from speech.data.bins import Bins, budget_sizes
     from speech.data.corpus import made_for
-    from speech.text.tokenizer import Tokenizer
+    from speech.text.load import load_tokenizer
     from speech.training.probe import Prober, device_memory, on_cuda
 
-    tokenizer = Tokenizer.load(data.tokenizer)
+    tokenizer = load_tokenizer(data.tokenizer)
     bins = Bins.load(data.bins, made_for(tokenizer, data, recipe.model.decoder.max_tokens))
     fraction = recipe.fraction
     if on_cuda(recipe):
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         limit = recipe.memory_gb * 2**30
     else:
         raise SpeechError("memory_gb is 0: on a CPU the limit has to be given, --memory_gb 4")
-    prober = Prober(recipe, tokenizer.size, tokenizer.blank_id, limit, fraction, recipe.timeout)
+    prober = Prober(recipe, tokenizer.size, tokenizer.blank_id or 0, limit, fraction, recipe.timeout)
     left = len(bins.edges)
 
     def told(i: int, size: int) -> None:

@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from speech.data.padding import Padding, padding_of
     from speech.data.plots import plot_bins
     from speech.data.sources import read_sources
-    from speech.text.tokenizer import Tokenizer
+    from speech.text.load import load_tokenizer
 
-    tokenizer, limit, speeds = Tokenizer.load(data.tokenizer), recipe.model.decoder.max_tokens, data.augment.speeds
+    tokenizer, limit, speeds = load_tokenizer(data.tokenizer), recipe.model.decoder.max_tokens, data.augment.speeds
     sources = read_sources(data.train)
     tables = read_tables(sources, tokenizer, data)
     everything = read_corpus(data.train, tokenizer, data, limit, tables=tables)

@@ -29,7 +29,7 @@ def train(recipe: AEDRecipe) -> Path:
     from speech.data.manifests import open_manifest
     from speech.data.statistics import feature_statistics
     from speech.models.aed import AED, count_parameters
-    from speech.text.tokenizer import Tokenizer
+    from speech.text.load import load_tokenizer
     from speech.training.aed_task import AEDTask
     from speech.training.average import write_average
     from speech.training.probe import device_memory
@@ -43,7 +43,10 @@ def train(recipe: AEDRecipe) -> Path:
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    tokenizer = Tokenizer.load(data.tokenizer)
+    tokenizer = load_tokenizer(data.tokenizer)
+    blank = tokenizer.blank_id
+    if recipe.model.ctc and blank is None:
+        raise SpeechError(f"tokenizer {data.tokenizer} has no CTC blank: set --model.ctc false")
     rate, total = recipe.model.frontend.sample_rate, config.max_steps * config.accumulate
     limit = recipe.model.decoder.max_tokens
     bins = Bins.load(data.bins, made_for(tokenizer, data, limit)) if data.bins else None
@@ -65,7 +68,7 @@ def train(recipe: AEDRecipe) -> Path:
     if recipe.model.frontend.norm == "global":
         rows = train_corpus.rows[:: max(1, len(train_corpus.rows) // 500)]
         model.frontend.mean, model.frontend.inv_std = feature_statistics(model.frontend, map(train_corpus.cut, rows))
-    task = AEDTask(model, recipe, tokenizer.blank_id)
+    task = AEDTask(model, recipe, blank or 0)
     root = fit(task, train_stream, dev_stream, recipe.optim, config, describe(recipe))
     folder = Path(config.out) / "model"
     if root is not None:

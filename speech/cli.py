@@ -30,6 +30,11 @@ def make_parser() -> argparse.ArgumentParser:
     _add_transcribe(commands)
     _add_average(commands)
     _add_data(commands)
+    p = commands.add_parser("import", help="make a model folder of a public checkpoint", allow_abbrev=False)
+    p.add_argument("family", choices=("firered", "canary"), help="whose checkpoint it is")
+    p.add_argument("source", help="firered: folder with model.pth.tar; canary: .nemo archive")
+    p.add_argument("out", help="model folder to write")
+    p.set_defaults(run=import_model)
     commands.add_parser("models", help="list the models that can be trained by name").set_defaults(run=models)
     return parser
 
@@ -138,8 +143,15 @@ def average(args: argparse.Namespace) -> int:
 
     loaded = load_folder(args.model)
     notes = average_checkpoints(Path(args.checkpoints), args.count, loaded.model)
-    save_model(args.out, loaded.model, Path(args.model) / "tokenizer.model", loaded.generation, notes)
+    save_model(args.out, loaded.model, loaded.tokenizer, loaded.generation, notes)
     print(f"{args.out}: {notes}")
+    return 0
+
+
+def import_model(args: argparse.Namespace) -> int:
+    from speech.importers.convert import convert
+
+    print(convert(args.family, Path(args.source), Path(args.out)))
     return 0
 
 
@@ -154,9 +166,9 @@ def models(args: argparse.Namespace) -> int:
 
 def validate(args: argparse.Namespace) -> int:
     from speech.data.validate import validate as check
-    from speech.text.tokenizer import Tokenizer
+    from speech.text.load import load_tokenizer
 
-    tokenizer = Tokenizer.load(args.tokenizer) if args.tokenizer else None
+    tokenizer = load_tokenizer(args.tokenizer) if args.tokenizer else None
     report = check(args.manifest, tokenizer, min_seconds=args.min_seconds, max_seconds=args.max_seconds)
     for fault in report.faults:
         print(f"line {fault.line}  {fault.cut_id}: {fault.what}")

@@ -1,7 +1,6 @@
 """A model is a folder that explains itself: settings, safetensors weights, tokenizer, card. No recipe, no Lightning."""
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from speech.errors import SpeechError, one_line
 from speech.generation import GenerationConfig
 from speech.models.aed import AED, count_parameters
 from speech.nn.config import AEDConfig
-from speech.text.tokenizer import Tokenizer
+from speech.text.base import BaseTokenizer
+from speech.text.load import load_tokenizer
 
 FORMAT_VERSION = 1
 
@@ -32,9 +32,9 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 def save_model(
-    folder: str | Path, model: AED, tokenizer: str | Path, generation: GenerationConfig, notes: str = ""
+    folder: str | Path, model: AED, tokenizer: BaseTokenizer, generation: GenerationConfig, notes: str = ""
 ) -> None:
-    """Write the model folder; `tokenizer` is the path of its tokenizer.model."""
+    """Write the model folder."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config = model.config.to_dict()
@@ -46,8 +46,7 @@ def save_model(
     _write_json(folder / "preprocessor_config.json", frontend)
     _write_json(folder / "generation_config.json", asdict(generation))
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
-    shutil.copyfile(tokenizer, folder / "tokenizer.model")
-    Tokenizer.load(folder / "tokenizer.model").save_tokens(folder / "tokens.txt")
+    tokenizer.save(folder)
     (folder / "README.md").write_text(_card(model.config, count_parameters(model), notes))
 
 
@@ -66,7 +65,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
 @dataclass
 class Loaded:
     model: AED
-    tokenizer: Tokenizer
+    tokenizer: BaseTokenizer
     generation: GenerationConfig
 
 
@@ -81,7 +80,7 @@ def load_folder(folder: str | Path) -> Loaded:
     vocab_size = config.pop("vocab_size", None)
     if not isinstance(vocab_size, int):
         raise SpeechError(f"model folder {folder}: config.json has no vocab_size")
-    tokenizer = Tokenizer.load(folder / "tokenizer.model")
+    tokenizer = load_tokenizer(folder)
     if tokenizer.size != vocab_size:
         raise SpeechError(f"model folder {folder}: tokenizer has {tokenizer.size} pieces, config.json {vocab_size}")
     try:

@@ -27,3 +27,14 @@ class GenerationConfig(SearchDefaults):
 
     language: str = "en"
     punctuation: bool = False
+    prompt_format: str = "canary"
+    temperature: float = 1.0
+    """divides the scores of the decoder before they are normalised"""
+    eos_penalty: float = 1.0
+    """multiplies the log-probability of the end"""
+    ended_stay: bool = False
+    """ended hypotheses keep their places in the beam (FireRedASR, Canary)"""
+    rank_normalised: bool = False
+    """they compete by normalised scores (Canary)"""
+    count_prompt: bool = False
+    """the prompt counts in the length (Canary)"""

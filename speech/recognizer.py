@@ -1,6 +1,7 @@
 """A model folder that transcribes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,8 @@ class Recognizer:
     def _prompt(self, language: str | None, task: str) -> list[int]:
         own = language or self.generation.language
         target = "en" if task == "translate" else own
-        return Prompt(task, own, target, self.generation.punctuation).ids(self.tokenizer)
+        prompt = Prompt(task, own, target, self.generation.punctuation)
+        return prompt.ids(self.tokenizer, self.generation.prompt_format)
 
     @property
     def _pad(self) -> int:
@@ -70,6 +72,8 @@ class Recognizer:
     ) -> list[list[Hypothesis]]:
         """[samples] arrays as `load` gives them -> n best per utterance; `encoded` where that is known already."""
         encoded = self.encode(waveforms) if encoded is None else encoded
+        if self.generation.count_prompt:
+            options = replace(options, length_offset=len(prompt))
         step = TorchStep(self.model, encoded, with_attention=options.coverage_penalty > 0)
         scores, state = step.first(np.tile(np.array(prompt, np.int64), (len(waveforms), 1)))
         seconds = np.array([len(w) for w in waveforms]) / self.sample_rate
@@ -88,7 +92,16 @@ class Recognizer:
             raise SpeechError(f"beam_size {size} must be at least 1")
         if not abs(alpha) <= MAX_LENGTH_PENALTY:
             raise SpeechError(f"length_penalty {alpha:g} is outside -{MAX_LENGTH_PENALTY:g} ... {MAX_LENGTH_PENALTY:g}")
-        return BeamOptions(eos=self.tokenizer.eos_id, size=size, length_penalty=alpha)
+        g = self.generation
+        return BeamOptions(
+            eos=self.tokenizer.eos_id,
+            size=size,
+            length_penalty=alpha,
+            temperature=g.temperature,
+            eos_penalty=g.eos_penalty,
+            ended_stay=g.ended_stay,
+            rank_normalised=g.rank_normalised,
+        )
 
     def transcribe(
         self,
@@ -109,7 +122,7 @@ class Recognizer:
         if batch_size < 1:
             raise SpeechError(f"batch_size {batch_size} must be at least 1")
         prompt, options = self._prompt(language, task), self.options(beam_size, length_penalty)
-        if word_timestamps and self.model.ctc is None:
+        if word_timestamps and (self.model.ctc is None or self.tokenizer.blank_id is None):
             raise SpeechError("word_timestamps need a model with a CTC head (ctc in config.json), this one has none")
         many = isinstance(source, (list, tuple))
         waveforms = [self.load(one, sampling_rate) for one in (source if many else [source])]  # type: ignore[union-attr]
@@ -177,6 +190,7 @@ class Recognizer:
             return []
         groups = group_words([self.tokenizer.pieces[i] for i in best.tokens])
         frames = int(encoded.lengths[row])
+        assert self.tokenizer.blank_id is not None
         log_probs = self.model.ctc_log_probs(encoded.encoded[row, :frames]).cpu().numpy()
         spans = ctc_align(log_probs, best.tokens, self.tokenizer.blank_id)
         seconds = len(waveform) / self.sample_rate

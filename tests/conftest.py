@@ -31,5 +31,5 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     torch.manual_seed(0)
     model = AED(config, tokenizer.size).eval()
-    save_model(folder / "model", model, folder / "spm" / "tokenizer.model", GenerationConfig(pad_seconds=0.1))
+    save_model(folder / "model", model, tokenizer, GenerationConfig(pad_seconds=0.1))
     return folder / "model"

@@ -25,6 +25,7 @@ COMMANDS = (
     ["data", "batch-sizes"],
     ["data", "shar"],
     ["models"],
+    ["import"],
 )
 
 

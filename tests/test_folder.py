@@ -23,7 +23,7 @@ def change(path: Path, **values) -> None:
 
 def test_what_was_saved_is_loaded(tiny_model: Path, tmp_path: Path):
     first = load_folder(tiny_model)
-    save_model(tmp_path / "again", first.model, tiny_model / "tokenizer.model", first.generation)
+    save_model(tmp_path / "again", first.model, first.tokenizer, first.generation)
     again = load_folder(tmp_path / "again")
     assert again.generation == first.generation and again.model.config == first.model.config
     for name, tensor in first.model.state_dict().items():
@@ -36,6 +36,7 @@ def test_what_was_saved_is_loaded(tiny_model: Path, tmp_path: Path):
         "generation_config.json",
         "model.safetensors",
         "preprocessor_config.json",
+        "tokenizer.json",
         "tokenizer.model",
         "tokens.txt",
     }

@@ -93,6 +93,7 @@ def test_nothing_but_the_command_line_imports_recipes():
     [
         "speech.audio.decode",
         "speech.text.prompt",
+        "speech.text.load",
         "speech.search.beam",
         "speech.search.rules",
         "speech.transcript",

@@ -34,7 +34,7 @@ def make_model(tmp_path):
             model.decoder.layers[0].cross.out.weight.mul_(30)
             model.decoder.norm.weight.normal_()
             model.decoder.head_bias[tokenizer.eos_id] = 1
-        save_model(tmp_path / "model", model, tmp_path / "t.model", GenerationConfig(**generation))
+        save_model(tmp_path / "model", model, tokenizer, GenerationConfig(**generation))
         return load_model(tmp_path / "model", "cpu")
 
     return make

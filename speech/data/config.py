@@ -1,6 +1,7 @@
 """Data settings, without torch, so that --help answers at once."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from speech.errors import SpeechError, above_zero
 
@@ -63,6 +64,8 @@ class DataConfig:
     workers: int = 0
     language: str = "en"
     punctuation: bool = False
+    prompt_format: Literal["canary", "canary2", "firered"] = "canary"
+    """slots before the text"""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,5 @@
 """Tokenised cuts of one or several manifests, with what every filter left out."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterable, Sequence
@@ -18,8 +17,8 @@ from speech.data.shar import SharTable, make_shar_table
 from speech.data.sources import Source, fingerprint, read_sources, shar_files, shares
 from speech.data.table import Table, make_table
 from speech.errors import DataError
+from speech.text.base import BaseTokenizer
 from speech.text.prompt import Prompt
-from speech.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -77,24 +76,27 @@ class Corpus:
         return "; ".join(told)
 
 
-def made_for(tokenizer: Tokenizer, config: DataConfig, max_tokens: int) -> dict[str, Any]:
+def made_for(tokenizer: BaseTokenizer, config: DataConfig, max_tokens: int) -> dict[str, Any]:
     """What decides the lengths of the cuts that bins are made from."""
     return {
-        "tokenizer": hashlib.sha256(tokenizer.model).hexdigest(),
+        "tokenizer": tokenizer.fingerprint,
         "data.language": config.language,
         "data.punctuation": config.punctuation,
+        "data.prompt_format": config.prompt_format,
         "data.max_seconds": config.max_seconds,
         "model.decoder.max_tokens": max_tokens,
         "data.augment.speeds": sorted(config.augment.speeds),
     }
 
 
-def prompt_ids(tokenizer: Tokenizer, config: DataConfig) -> list[int]:
+def prompt_ids(tokenizer: BaseTokenizer, config: DataConfig) -> list[int]:
     language = config.language
-    return Prompt(source_language=language, target_language=language, punctuation=config.punctuation).ids(tokenizer)
+    return Prompt(source_language=language, target_language=language, punctuation=config.punctuation).ids(
+        tokenizer, config.prompt_format
+    )
 
 
-def read_tables(sources: Sequence[Source], tokenizer: Tokenizer, config: DataConfig) -> list[Table]:
+def read_tables(sources: Sequence[Source], tokenizer: BaseTokenizer, config: DataConfig) -> list[Table]:
     """Token ids of every cut before sampling: prompt, text, end; those stored beside the bins if they are the same.
 
     DataError names the line of a cut without a transcript or with characters outside the vocabulary.
@@ -105,7 +107,7 @@ def read_tables(sources: Sequence[Source], tokenizer: Tokenizer, config: DataCon
         if not cut.supervisions:
             raise DataError(f"cut {cut.id}: no supervision, so no transcript to learn")
         try:
-            return [*head, *tokenizer.encode(cut.supervisions[0].text or ""), tokenizer.eos_id]
+            return [*head, *tokenizer.encode(cut.supervisions[0].text or "", config.language), tokenizer.eos_id]
         except DataError as error:
             raise DataError(f"cut {cut.id}: {error}") from None
 
@@ -118,7 +120,9 @@ def read_tables(sources: Sequence[Source], tokenizer: Tokenizer, config: DataCon
     return tables
 
 
-def save_tables(tables: Sequence[Table], sources: Sequence[Source], tokenizer: Tokenizer, config: DataConfig) -> None:
+def save_tables(
+    tables: Sequence[Table], sources: Sequence[Source], tokenizer: BaseTokenizer, config: DataConfig
+) -> None:
     """Beside the bins, for a training that would read the same."""
     head = prompt_ids(tokenizer, config)
     for i, (source, table) in enumerate(zip(sources, tables, strict=True)):
@@ -129,15 +133,15 @@ def table_path(bins: str | Path, source: int) -> Path:
     return Path(bins).with_suffix(f".{source}.npz")
 
 
-def _key(source: Source, tokenizer: Tokenizer, head: Iterable[int]) -> str:
+def _key(source: Source, tokenizer: BaseTokenizer, head: Iterable[int]) -> str:
     # places in a tar are stored too, and a tar made anew may have others within an equal size
     times = [tar.stat().st_mtime_ns for _, tar in shar_files(source.manifest)] if source.shar else []
-    return json.dumps([fingerprint(source.manifest), hashlib.sha256(tokenizer.model).hexdigest(), list(head), *times])
+    return json.dumps([fingerprint(source.manifest), tokenizer.fingerprint, list(head), *times])
 
 
 def read_corpus(
     path: str | Path,
-    tokenizer: Tokenizer,
+    tokenizer: BaseTokenizer,
     config: DataConfig,
     max_tokens: int,
     bins: Bins | None = None,

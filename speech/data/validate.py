@@ -12,7 +12,7 @@ from tqdm import tqdm
 from speech.audio.decode import AudioInfo, Source, probe
 from speech.data.manifests import MAX_MISSING_SECONDS, load_audio, parse_cut, read_lines
 from speech.errors import DataError, SpeechError
-from speech.text.tokenizer import Tokenizer
+from speech.text.base import BaseTokenizer
 
 Measure = Callable[[Source], AudioInfo]
 
@@ -31,7 +31,7 @@ class Report:
     faults: list[Fault] = field(default_factory=list)
 
 
-def _text_faults(cut: Cut, tokenizer: Tokenizer | None) -> Iterator[str]:
+def _text_faults(cut: Cut, tokenizer: BaseTokenizer | None) -> Iterator[str]:
     if not cut.supervisions:
         yield "no supervision"
         return
@@ -39,13 +39,17 @@ def _text_faults(cut: Cut, tokenizer: Tokenizer | None) -> Iterator[str]:
     if not text:
         yield "empty text"
     elif tokenizer is not None:
+        language = cut.supervisions[0].language
         try:
-            tokenizer.encode(text)
+            ids = tokenizer.encode(text, language if language in tokenizer.languages else None)
         except SpeechError as error:
             yield str(error)
+            return
+        if tokenizer.unk_id in ids:
+            yield f"{ids.count(tokenizer.unk_id)} parts of the text are outside the vocabulary"
 
 
-def _cut_faults(cut: Cut, tokenizer: Tokenizer | None, low: float, high: float, measure: Measure) -> Iterator[str]:
+def _cut_faults(cut: Cut, tokenizer: BaseTokenizer | None, low: float, high: float, measure: Measure) -> Iterator[str]:
     if not low <= cut.duration <= high:
         yield f"{cut.duration:.2f} s long, outside min_seconds {low:g} ... max_seconds {high:g}"
     yield from _text_faults(cut, tokenizer)
@@ -71,7 +75,7 @@ def _recording_faults(cut: Cut, measure: Measure) -> Iterator[str]:
 
 
 def validate(
-    path: str | Path, tokenizer: Tokenizer | None = None, min_seconds: float = 0.1, max_seconds: float = 60.0
+    path: str | Path, tokenizer: BaseTokenizer | None = None, min_seconds: float = 0.1, max_seconds: float = 60.0
 ) -> Report:
     """Read every item and its audio; a bar on stderr when that is a terminal."""
     report, first = Report(), {}

@@ -5,16 +5,20 @@ import pickle
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
 from torch import Tensor
 
 from speech.errors import SpeechError, one_line
+from speech.generation import GenerationConfig
 from speech.importers.names import fill, rename
 from speech.models.aed import AED
 from speech.nn.config import AEDConfig, DecoderConfig, EncoderConfig, FrontendConfig
+from speech.text.base import BaseTokenizer
+from speech.text.canary import AggregateTokenizer, UnifiedTokenizer
+from speech.text.prompt import FORMATS
 
 MAX_MEMBERS, MAX_CONFIG_BYTES = 1000, 16 * 2**20
 LAYER = r"encoder\.layers\.(\d+)\."
@@ -57,6 +61,8 @@ RULES = [
     (r"log_softmax\.mlp\.layer0\.bias", r"decoder.head_bias"),
 ]
 DROPPED = [r"preprocessor\.featurizer\.(window|fb)", EMBEDDING + r"position_embedding\.pos_enc"]
+NORMS: dict[Any, Literal["batch", "layer"]] = {"batch_norm": "batch", "layer_norm": "layer"}
+ACTS: dict[Any, Literal["relu", "gelu"]] = {"relu": "relu", "gelu": "gelu"}
 # what ours does and has no option for: another value is refused, an absent one is NeMo's default
 FIXED: dict[str, tuple[Any, ...]] = {
     "preprocessor.normalize": ("per_feature",),
@@ -172,8 +178,8 @@ def model_config(config: Mapping[str, Any], tied: bool) -> AEDConfig:
     rate = _need(config, "preprocessor.sample_rate")
     win, hop = (1000 * _need(config, f"preprocessor.window_{name}", (int, float)) for name in ("size", "stride"))
     encoder, decoder = "encoder.", "transf_decoder.config_dict."
-    norm = {"batch_norm": "batch", "layer_norm": "layer"}.get(_get(config, encoder + "conv_norm_type", "batch_norm"))
-    act = {"relu": "relu", "gelu": "gelu"}.get(_get(config, decoder + "hidden_act", "relu"))
+    norm = NORMS.get(_get(config, encoder + "conv_norm_type", "batch_norm"))
+    act = ACTS.get(_get(config, decoder + "hidden_act", "relu"))
     if norm is None or act is None:
         wrong = "encoder.conv_norm_type" if norm is None else decoder + "hidden_act"
         raise SpeechError(f"model_config.yaml: {wrong} {_get(config, wrong)!r} is not known here")
@@ -212,10 +218,49 @@ def model_config(config: Mapping[str, Any], tied: bool) -> AEDConfig:
     )
 
 
-def read_model(path: Path) -> AED:
-    """The model of a .nemo archive, on the CPU in eval mode. Head and embedding are one only if they are equal."""
+def read_tokenizer(archive: Archive, config: Mapping[str, Any]) -> BaseTokenizer:
+    """Aggregate of `tokenizer.langs`, in their order, or the one model of all languages."""
+    languages = _get(config, "tokenizer.langs")
+    if isinstance(languages, Mapping):
+        files = {str(name): _need(config, f"tokenizer.langs.{name}.model_path", str) for name in languages}
+        return AggregateTokenizer({name: archive.read(file, MAX_CONFIG_BYTES) for name, file in files.items()})
+    return UnifiedTokenizer(archive.read(_need(config, "tokenizer.model_path", str), MAX_CONFIG_BYTES))
+
+
+def read_generation(config: Mapping[str, Any]) -> GenerationConfig:
+    """Canary's own search: the length counts the prompt, ended hypotheses stay in the beam."""
+    format = _get(config, "prompt_format", "canary")
+    if format not in FORMATS:
+        raise SpeechError(f"model_config.yaml: prompt_format {format!r} is not one of {', '.join(FORMATS)}")
+    beam = "decoding.beam."
+    return GenerationConfig(
+        beam_size=int(_get(config, beam + "beam_size", 1)),
+        length_penalty=float(_get(config, beam + "len_pen", 0.0)),
+        max_tokens_per_second=12.5,  # one a frame of the encoder
+        extra_tokens=max(0, int(_get(config, beam + "max_generation_delta", 50))),
+        max_seconds=40.0,
+        punctuation=True,
+        prompt_format=format,
+        ended_stay=True,
+        rank_normalised=True,
+        count_prompt=True,
+    )
+
+
+def read(path: Path) -> tuple[AED, BaseTokenizer, GenerationConfig]:
+    """Model, tokenizer and search settings of a .nemo archive."""
     archive = Archive(path)
-    config, weights = archive.config(), archive.weights()
+    config = archive.config()
+    tokenizer = read_tokenizer(archive, config)
+    return _read_model(archive, config, tokenizer.size), tokenizer, read_generation(config)
+
+
+def _read_model(archive: Archive, config: Mapping[str, Any], vocab_size: int) -> AED:
+    """On the CPU in eval mode. Head and embedding are one only if they are equal."""
+    weights, path = archive.weights(), archive.path
+    classes = _need(config, "head.num_classes")
+    if classes != -(-vocab_size // 8) * 8:
+        raise SpeechError(f"{path}: the head has {classes} classes, the tokenizer {vocab_size}")
     renamed = rename(weights, RULES, DROPPED)
     head, embed = (renamed.get(f"decoder.{name}.weight") for name in ("head", "embed"))
     if head is None or embed is None:
@@ -225,7 +270,7 @@ def read_model(path: Path) -> AED:
         del renamed["decoder.head.weight"]
     settings = model_config(config, tied)
     with torch.device("meta"):
-        model = AED(settings, _need(config, "head.num_classes"))
+        model = AED(settings, vocab_size)
     model.frontend = type(model.frontend)(settings.frontend)
     statistics = {"frontend.mean": model.frontend.mean, "frontend.inv_std": model.frontend.inv_std}
     fill(model, {**renamed, **statistics}, str(path))

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from speech.errors import SpeechError, one_line
+from speech.generation import GenerationConfig
 from speech.importers.names import fill, rename
 from speech.models.aed import AED
 from speech.nn.config import AEDConfig, DecoderConfig, EncoderConfig, FrontendConfig
+from speech.text.base import BaseTokenizer
+from speech.text.firered import FireRedTokenizer
 
 BLOCK = r"encoder\.layer_stack\.(\d+)\."
 OURS = r"encoder.blocks.\1."
@@ -128,8 +131,32 @@ def read_cmvn(path: Path) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(mean).float(), torch.from_numpy(1 / np.sqrt(variance)).float()
 
 
+def read(folder: Path) -> tuple[AED, BaseTokenizer, GenerationConfig]:
+    """Model, tokenizer and recommended search settings of a FireRedASR folder. Version 2 writes lower case."""
+    model = read_model(folder)
+    try:
+        dictionary, pieces = ((folder / name).read_bytes() for name in ("dict.txt", "train_bpe1000.model"))
+    except OSError as error:
+        raise SpeechError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    tokenizer = FireRedTokenizer(dictionary, pieces, lowercase=model.ctc is not None)
+    if tokenizer.size != model.vocab_size:
+        raise SpeechError(f"{folder}: dict.txt has {tokenizer.size} tokens, the model {model.vocab_size}")
+    generation = GenerationConfig(
+        beam_size=3,
+        length_penalty=0.6,
+        max_tokens_per_second=25.0,  # one a frame of the encoder
+        extra_tokens=0,
+        max_seconds=60.0,
+        language="zh",
+        prompt_format="firered",
+        temperature=1.25,
+        ended_stay=True,
+    )
+    return model, tokenizer, generation
+
+
 def read_model(folder: Path) -> AED:
-    """The model of a FireRedASR folder, on the CPU in eval mode."""
+    """On the CPU in eval mode."""
     arguments, weights = read_checkpoint(folder / "model.pth.tar")
     emb, head = (weights.get(f"decoder.tgt_word_{name}.weight") for name in ("emb", "prj"))
     if emb is None or head is None or not torch.equal(emb, head):

@@ -25,9 +25,10 @@ class TorchStep:
         self.model, self.encoded, self.with_attention = model, encoded, with_attention
 
     def _scores(self, logits: Tensor, attention: Tensor | None) -> Scores:
-        known = logits[:, -1, : self.model.vocab_size]  # ids of the padded width belong to no token
+        # ids of the padded width belong to no token, but were in the softmax of the training
+        known = logits[:, -1].log_softmax(-1)[:, : self.model.vocab_size]
         weights = attention[:, -1].float().cpu().numpy() if attention is not None else None
-        return Scores(known.log_softmax(-1).cpu().numpy(), attention=weights)
+        return Scores(known.cpu().numpy(), attention=weights)
 
     @torch.inference_mode()
     def first(self, prompts: np.ndarray) -> tuple[Scores, DecodeState]:

@@ -9,6 +9,7 @@ from speech.errors import SpeechError
 from speech.folder import save_model
 from speech.generation import GenerationConfig
 from speech.models.aed import AED
+from speech.text.load import load_tokenizer
 from speech.training.checkpoint import checkpoints, fault
 from speech.training.config import AEDRecipe
 
@@ -38,7 +39,11 @@ def average_checkpoints(root: Path, count: int, model: AED) -> str:
 def write_average(root: Path, count: int, model: AED, recipe: AEDRecipe, folder: Path) -> None:
     """Average the newest `count` whole checkpoints under `root` into a model folder."""
     notes = average_checkpoints(root, count, model)
+    data = recipe.data
     generation = GenerationConfig(
-        **vars(recipe.generation), language=recipe.data.language, punctuation=recipe.data.punctuation
+        **vars(recipe.generation),
+        language=data.language,
+        punctuation=data.punctuation,
+        prompt_format=data.prompt_format,
     )
-    save_model(folder, model, recipe.data.tokenizer, generation, notes)
+    save_model(folder, model, load_tokenizer(recipe.data.tokenizer), generation, notes)

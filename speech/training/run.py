@@ -8,6 +8,7 @@ from typing import Any
 
 from speech.data.sources import fingerprint, read_sources
 from speech.errors import SpeechError
+from speech.text.load import load_tokenizer
 from speech.training.config import AEDRecipe
 
 # settings that cannot change a loss, as those of `generation`; files count by their bytes, devices by the processes
@@ -23,13 +24,14 @@ def describe(recipe: AEDRecipe) -> dict[str, Any]:
     """Dotted names of settings to plain values, and names of files to the sha256 of their bytes."""
     data = recipe.data
     paths = {
-        "the tokenizer": data.tokenizer,
         "the bins": data.bins,
         "the batch sizes": data.batch_sizes,
         "the noise manifest": data.augment.noise_manifest,
     }
     settings = {k: v for k, v in _flat(asdict(recipe)).items() if k not in FREE and not k.startswith("generation.")}
     files = {"the training manifest": fingerprint(data.train)} if data.train else {}
+    if data.tokenizer:
+        files["the tokenizer"] = load_tokenizer(data.tokenizer).fingerprint
     files |= {name: sha256_of(path) for name, path in paths.items() if path}
     if data.train:
         for path in (source.manifest for source in read_sources(data.train)):

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file
 
 from speech.importers import canary, firered
-from speech.models.aed import AED
 from speech.models.step import TorchStep
 from speech.search.beam import BeamOptions, beam_search
 
@@ -24,7 +23,8 @@ class Case:
         self.folder, self.facts = folder, json.loads((folder / "case.json").read_text())
         self.tensors = load_file(folder / "case.safetensors")
         self.firered = (folder / "model.pth.tar").exists()
-        self.model: AED = firered.read_model(folder) if self.firered else canary.read_model(folder / "model.nemo")
+        read, source = (firered.read, folder) if self.firered else (canary.read, folder / "model.nemo")
+        self.model, self.tokenizer, self.generation = read(source)
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self.tensors[name]
@@ -134,9 +134,8 @@ def test_searches(case, together):
         expected = search["utterances"]
         rows = list(range(len(expected)))
         lengths = [len(case.prompt(i)) for i in rows]
-        alike = [
-            [i for i in rows if lengths[i] == n] for n in sorted(set(lengths))
-        ]  # prompts of a batch are equally long
+        # prompts of a batch are equally long
+        alike = [[i for i in rows if lengths[i] == n] for n in sorted(set(lengths))]
         groups = alike if together else [[i] for i in rows]
         found = {i: best for group in groups for i, best in zip(group, search_for(case, group, search), strict=True)}
         for i, hypotheses in enumerate(expected):

@@ -35,7 +35,7 @@ def make_model(tmp_path, **generation):
     encoder = EncoderConfig(d_model=16, n_layers=1, n_heads=2, d_ff=32, subsampling_channels=4, conv_kernel=3)
     decoder = DecoderConfig(d_model=16, n_layers=1, n_heads=2, d_ff=32)
     net = AED(AEDConfig(FrontendConfig(n_mels=16), encoder, decoder), tokenizer.size)
-    save_model(tmp_path / "model", net, tmp_path / "t.model", GenerationConfig(**generation))
+    save_model(tmp_path / "model", net, Tokenizer.load(tmp_path / "t.model"), GenerationConfig(**generation))
     return tmp_path / "model"
 
 
