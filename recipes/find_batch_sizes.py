@@ -38,20 +38,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
 
     import numpy as np
-    import torch
 
     from speech.data.batch_search import find_batch_sizes
     from speech.data.batch_sizes import BatchSizes, table
     from speech.data.bins import Bins, budget_sizes
     from speech.data.corpus import made_for
     from speech.text.load import load_tokenizer
-    from speech.training.probe import Prober, device_memory, on_cuda
+    from speech.training.probe import Prober, device_memory, gpu, on_cuda
 
     tokenizer = load_tokenizer(data.tokenizer)
     bins = Bins.load(data.bins, made_for(tokenizer, data, recipe.model.decoder.max_tokens))
     fraction = recipe.fraction
     if on_cuda(recipe):
-        total = torch.cuda.get_device_properties(0).total_memory
+        _, total = gpu()
         fraction = min(fraction, recipe.memory_gb * 2**30 / total) if recipe.memory_gb else fraction
         limit = fraction * total
     elif recipe.memory_gb:

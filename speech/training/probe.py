@@ -15,7 +15,7 @@ import torch
 
 from speech.data.asr import ASRBatch
 from speech.data.batch_search import Probe
-from speech.errors import one_line
+from speech.errors import SpeechError, one_line
 from speech.models.aed import AED
 from speech.training.aed_task import AEDTask
 from speech.training.config import AEDRecipe
@@ -33,14 +33,34 @@ def on_cuda(recipe: AEDRecipe) -> bool:
     return recipe.train.accelerator != "cpu" and torch.cuda.device_count() > 0
 
 
+def gpu() -> tuple[str, int]:
+    """Name and bytes of the first GPU, asked in a process of its own: one that has met the GPU cannot be forked."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+
+    def ask() -> None:
+        found = torch.cuda.get_device_properties(0)
+        theirs.send((found.name, found.total_memory))
+
+    process = context.Process(target=ask, daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    except EOFError:
+        raise SpeechError("the GPU does not answer; see nvidia-smi, or set --train.accelerator cpu") from None
+    finally:
+        process.join()
+
+
 def device_memory(recipe: AEDRecipe) -> dict[str, Any]:
     """What decides how many cuts fit: device, model, precision, bins and the layout of the run."""
     t = recipe.train
     model = json.dumps(asdict(recipe.model), sort_keys=True)
     device: dict[str, Any] = {"device": "cpu"}
     if on_cuda(recipe):
-        properties = torch.cuda.get_device_properties(0)
-        device = {"device": properties.name, "memory GiB": round(properties.total_memory / 2**30, 1)}
+        name, total = gpu()
+        device = {"device": name, "memory GiB": round(total / 2**30, 1)}
     return device | {
         "precision": lightning_precision(t.precision, t.accelerator),
         "the model": hashlib.sha256(model.encode()).hexdigest()[:16],

@@ -3,8 +3,10 @@
 import os
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
 from tiny_run import make_recipe
 
 from recipes import find_batch_sizes, make_bins
@@ -112,3 +114,24 @@ def test_a_file_that_is_no_profile_is_named(recipe, tmp_path, text):
     bins = Bins((1.0,), ((5,),), (9.0,), {}, {})
     with pytest.raises(SpeechError, match="bad.json: not such a file"):
         BatchSizes.load(tmp_path / "bad.json", bins, {})
+
+
+def test_the_gpu_is_asked_in_another_process(recipe, tmp_path, monkeypatch):
+    """A process that has met the GPU cannot be forked for the probes."""
+    asked = tmp_path / "asked"
+
+    def properties(index):
+        asked.write_text(str(os.getpid()))
+        return SimpleNamespace(name="Made-up 9", total_memory=80 * 2**30)
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    recipe.train.accelerator = "auto"
+    (tmp_path / "bins.json").write_text("{}")
+    found = device_memory(recipe)
+    assert (found["device"], found["memory GiB"]) == ("Made-up 9", 80.0)
+    assert asked.read_text() != str(os.getpid())
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: os._exit(3))
+    with pytest.raises(SpeechError, match="the GPU does not answer"):
+        device_memory(recipe)
