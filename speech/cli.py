@@ -48,6 +48,7 @@ def _add_transcribe(commands) -> None:
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     p.add_argument("--task", choices=("transcribe", "translate"), default="transcribe", help="translate: into English")
     p.add_argument("--language", help="language spoken (default: the model's)")
+    p.add_argument("--target_language", help="language of a translation (default: English)")
     p.add_argument("--beam_size", type=int, help="1 is greedy (default: the model's)")
     p.add_argument("--length_penalty", type=float, help="default: the model's")
     p.add_argument("--word_timestamps", action="store_true", help="times of every word, in the json output")
@@ -112,8 +113,8 @@ def transcribe(args: argparse.Namespace) -> int:
     except OSError as error:
         raise SpeechError(f"output folder {out}: {error.strerror}; give another --output_dir") from None
     recognizer = Recognizer(args.model, args.device)
-    options = {k: getattr(args, k) for k in ("language", "task", "beam_size", "length_penalty", "batch_size")}
-    options["word_timestamps"] = args.word_timestamps
+    names = ("language", "task", "target_language", "beam_size", "length_penalty", "batch_size", "word_timestamps")
+    options = {name: getattr(args, name) for name in names}
     recognizer.transcribe([], **options)  # a wrong setting fails before any audio is read
     failed, formats = 0, FORMATS if args.output_format == "all" else (args.output_format,)
     pairs = list(zip(args.audio, _plan_outputs(args.audio, out), strict=True))

@@ -27,6 +27,8 @@ class GenerationConfig(SearchDefaults):
 
     language: str = "en"
     punctuation: bool = False
+    min_seconds: float = 0.0
+    """shorter recordings get silence at both ends up to this length (Canary)"""
     prompt_format: str = "canary"
     temperature: float = 1.0
     """divides the scores of the decoder before they are normalised"""

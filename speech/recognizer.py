@@ -45,20 +45,22 @@ class Recognizer:
         self.model, self.tokenizer, self.generation = loaded.model.to(self.device), loaded.tokenizer, loaded.generation
         self.sample_rate = self.model.config.frontend.sample_rate
 
-    def _prompt(self, language: str | None, task: str) -> list[int]:
+    def _prompt(self, language: str | None, task: str, target_language: str | None = None) -> list[int]:
         own = language or self.generation.language
-        target = "en" if task == "translate" else own
+        target = target_language or ("en" if task == "translate" else own)
         prompt = Prompt(task, own, target, self.generation.punctuation)
         return prompt.ids(self.tokenizer, self.generation.prompt_format)
 
-    @property
-    def _pad(self) -> int:
-        return round(self.generation.pad_seconds * self.sample_rate)
+    def _padding(self, samples: int) -> tuple[int, int]:
+        """Samples of silence before and after a recording."""
+        pad = round(self.generation.pad_seconds * self.sample_rate)
+        short = max(0, round(self.generation.min_seconds * self.sample_rate) - samples - 2 * pad)
+        return pad + (short + 1) // 2, pad + short // 2
 
     @torch.inference_mode()
     def encode(self, waveforms: Sequence[np.ndarray]) -> Encoded:
         """[samples] arrays as `load` gives them."""
-        padded = [torch.from_numpy(np.pad(w, self._pad)) for w in waveforms]
+        padded = [torch.from_numpy(np.pad(w, self._padding(len(w)))) for w in waveforms]
         lengths = torch.tensor([len(w) for w in padded])
         batch = torch.nn.utils.rnn.pad_sequence(padded, batch_first=True)
         return self.model.encode(batch.to(self.device), lengths.to(self.device))
@@ -114,14 +116,16 @@ class Recognizer:
         beam_size: int | None = None,
         length_penalty: float | None = None,
         word_timestamps: bool = False,
+        target_language: str | None = None,
     ) -> Transcript | list[Transcript]:
         """A path, bytes, file or [samples] array with `sampling_rate` -> Transcript; a list of them -> a list.
 
-        Word times come from the model's CTC head; SpeechError for a model without one.
+        Word times come from the model's CTC head; SpeechError for a model without one. `target_language` is that of a
+        translation, English where it is not given.
         """
         if batch_size < 1:
             raise SpeechError(f"batch_size {batch_size} must be at least 1")
-        prompt, options = self._prompt(language, task), self.options(beam_size, length_penalty)
+        prompt, options = self._prompt(language, task, target_language), self.options(beam_size, length_penalty)
         if word_timestamps and (self.model.ctc is None or self.tokenizer.blank_id is None):
             raise SpeechError("word_timestamps need a model with a CTC head (ctc in config.json), this one has none")
         many = isinstance(source, (list, tuple))
@@ -141,7 +145,7 @@ class Recognizer:
         """[samples] float32 at the model's rate, as `search` takes it; SpeechError for what cannot be recognised."""
         is_array = isinstance(source, np.ndarray)
         name, samples = self._resample(source, sampling_rate) if is_array else self._decode(source)
-        if int(self.model.frontend.frames(torch.tensor(len(samples) + 2 * self._pad))) < 1:
+        if int(self.model.frontend.frames(torch.tensor(len(samples) + sum(self._padding(len(samples)))))) < 1:
             rate = self.sample_rate
             raise AudioError(f"{name}: {len(samples)} samples at {rate} Hz are too short for one frame of features")
         return samples
@@ -198,7 +202,7 @@ class Recognizer:
             times = spread(len(groups), seconds)
         else:
             frame = self.model.encoder.subsampling.factor * self.model.config.frontend.hop_ms / 1000
-            shift = self.generation.pad_seconds
+            shift = self._padding(len(waveform))[0] / self.sample_rate
             ends = [(spans[g[0]].start * frame - shift, spans[g[-1]].end * frame - shift) for g in groups]
             peaks = [Span(min(max(0.0, a), seconds), min(max(0.0, b), seconds)) for a, b in ends]
             times = widen(peaks, energy_db(waveform, self.sample_rate))

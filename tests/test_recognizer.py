@@ -136,6 +136,27 @@ def test_what_is_wrong_with_an_array_is_said(make_model):
             assert "\n" not in str(caught.value)
 
 
+def test_short_recordings_are_filled_up_on_both_sides(make_model):
+    model = make_model(min_seconds=1.0)
+    assert model._padding(RATE) == model._padding(2 * RATE) == (0, 0)
+    assert model._padding(RATE - 3) == (2, 1) and model._padding(RATE - 4) == (2, 2)
+    short = WAVEFORMS[0]
+    by_hand = np.pad(short, model._padding(len(short)))
+    assert len(by_hand) == RATE
+    assert torch.equal(model.encode([short]).encoded, model.encode([by_hand]).encoded)
+    assert not torch.equal(model.encode([short]).lengths, make_model().encode([short]).lengths)
+
+
+def test_a_translation_has_the_language_that_is_asked_for(make_model):
+    model = make_model()
+    special = model.tokenizer.special
+    asked = model._prompt("en", "translate", "de")
+    assert [special("<|en|>"), special("<|translate|>"), special("<|de|>")] == asked[1:4]
+    assert model._prompt("de", "translate")[3] == special("<|en|>")
+    with pytest.raises(SpeechError, match="task 'translate' from 'en' to 'en': it needs another target language"):
+        model.transcribe(WAVEFORMS[0], sampling_rate=RATE, task="translate")
+
+
 def test_padding_makes_a_short_sound_long_enough(make_model):
     assert make_model(pad_seconds=0.1).transcribe(WAVEFORMS[0][:10], sampling_rate=RATE).duration == 10 / RATE
 

@@ -239,6 +239,7 @@ def read_generation(config: Mapping[str, Any]) -> GenerationConfig:
         max_tokens_per_second=12.5,  # one a frame of the encoder
         extra_tokens=max(0, int(_get(config, beam + "max_generation_delta", 50))),
         max_seconds=40.0,
+        min_seconds=1.0,
         punctuation=True,
         prompt_format=format,
         ended_stay=True,

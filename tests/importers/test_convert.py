@@ -33,6 +33,7 @@ def test_an_imported_folder_says_what_the_original_said(case, tmp_path):
     torch.set_num_threads(1)
     convert(*source_of(case), tmp_path / "model")
     model = load_model(tmp_path / "model", "cpu")
+    model.generation.min_seconds = 0.0  # the searches had the clips as they are
     decoding = facts.get("decoding", facts)["searches"]
     search = decoding["beam3"]
     for i, expected in enumerate(search["utterances"]):
@@ -46,6 +47,28 @@ def test_an_imported_folder_says_what_the_original_said(case, tmp_path):
         assert best.tokens == expected[0]["ids"]
         assert model.tokenizer.decode(best.tokens) == expected[0]["text"].strip()
         assert best.score == pytest.approx(expected[0]["score"], abs=0.02)  # from the waveform
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+def test_transcribe_says_what_the_original_entry_point_said(case, tmp_path):
+    """Clips below a second are padded, punctuation and languages asked for; prompts with context are for `search`."""
+    results = json.loads((case / "case.json").read_text()).get("transcribe", {}).get("results", [])
+    convert(*source_of(case), tmp_path / "model")
+    model = load_model(tmp_path / "model", "cpu")
+    for result in results:
+        asked = result["prompt"]
+        if asked["decodercontext"]:
+            continue
+        model.generation.punctuation = asked["pnc"] == "<|pnc|>"
+        source, target = asked["source_lang"], asked["target_lang"]
+        found = model.transcribe(
+            case / "wav" / f"utt{result['utterance']}.wav",
+            language=source,
+            target_language=target,
+            task="transcribe" if source == target else "translate",
+            beam_size=result["beam_size"],
+        )
+        assert found.text == result["text"].strip(), result
 
 
 def test_the_command_writes_a_folder_and_refuses_one_in_use(tmp_path, capsys):
