@@ -101,8 +101,8 @@ def cut_up(
 ) -> list[np.ndarray]:
     """Indices of the cuts of each step, longest first; `step[rank::world_size]` is within the size of its lengths.
 
-    Every index comes once, but up to world_size - 1 of the shortest stay out where even these are batches of one cut:
-    no rank may be left without.
+    Every index comes once, but no rank may be left without: up to world_size - 1 of the shortest stay out where even
+    these are batches of one cut, and cuts that no bin covers together where there are fewer of them than ranks.
     """
     order = rng.permutation(len(seconds))
     order = order[np.argsort(-seconds[order], kind="stable")]
@@ -136,6 +136,9 @@ def _cut_strip(
     strip = strip[np.argsort(-tokens[strip], kind="stable")]
     while len(strip) >= world_size:
         allowed = sizes(np.full(len(strip), longest), tokens[strip])  # grows along the strip
+        if allowed[0] < 1:  # no bin covers it beside the longest
+            strip = strip[1:]
+            continue
         cost = np.cumsum(1 / (allowed * world_size))
         for m in range(max(1, int(np.ceil(cost[-1] - _ENOUGH))), len(strip) // world_size + 1):
             ends = np.searchsorted(cost, cost[-1] * np.arange(1, m + 1) / m + _ENOUGH, side="right")

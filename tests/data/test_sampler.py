@@ -132,3 +132,21 @@ def test_without_shuffling_the_longest_come_first():
     longest = [SECONDS[batch].max() for batch in plans]
     assert longest[0] == SECONDS.max() and plans == rows(make(pool=1500, shuffle=False).epoch(0))
     assert sorted(sum(plans, [])) == list(range(1500))
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_cuts_that_fit_only_apart_are_apart_and_those_that_cannot_be_are_told(world, caplog):
+    """No batch may hold a long cut and one of many tokens: there is no size for both."""
+
+    def sizes(seconds, tokens):
+        return np.where((seconds > 10) & (tokens > 100), 0, 4)
+
+    seconds, tokens = np.array([20.0, 20.0, 20.0, 20.0, 5.0]), np.array([50, 50, 50, 50, 150])
+    plans = [
+        rows(make(5, sizes=sizes, rank=r, world=world, seconds=seconds, tokens=tokens).epoch(0)) for r in range(world)
+    ]
+    batches = sum(plans, [])
+    seen = sorted(sum(batches, []))
+    assert seen == ([0, 1, 2, 3, 4] if world == 1 else [0, 1, 2, 3])
+    assert all(4 not in batch or batch == [4] for batch in batches)
+    assert ("1 of 5 cuts stay out of this pool" in caplog.text) == (world > 1)
