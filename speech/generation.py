@@ -17,8 +17,8 @@ class SearchDefaults:
     """added to that cap"""
     pad_seconds: float = 0.0
     """silence put at both ends before recognition"""
-    max_seconds: float = 60.0
-    """longest recording; a longer one is refused"""
+    max_seconds: float = 30.0
+    """longest piece recognised at once: longer recordings are cut, in pauses where there are any"""
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """What a recogniser answers: finished values with whisper's keys, and their file formats."""
 
 import json
+import math
 import os
 import zlib
 from collections.abc import Callable, Sequence
@@ -34,6 +35,8 @@ class Segment:
     seek: int = 0
     temperature: float = 0.0
     no_speech_prob: float = 0.0
+    token_logprobs: list[float] = field(default_factory=list)
+    """of `tokens`, by the model alone"""
     words: list[Word] = field(default_factory=list)
 
 
@@ -48,8 +51,14 @@ class Transcript:
     def words(self) -> list[Word]:
         return [word for segment in self.segments for word in segment.words]
 
+    @property
+    def confidence(self) -> float:
+        """Mean probability of the tokens, as FireRedASR2S counts it; 0 where there are none."""
+        probabilities = [math.exp(x) for segment in self.segments for x in segment.token_logprobs]
+        return sum(probabilities) / len(probabilities) if probabilities else 0.0
+
     def to_dict(self) -> dict:
-        return asdict(self)
+        return {**asdict(self), "confidence": self.confidence}
 
     def render(self, format: str) -> str:
         if format not in WRITERS:

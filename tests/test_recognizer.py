@@ -13,6 +13,7 @@ from speech.generation import GenerationConfig
 from speech.models.aed import AED
 from speech.nn.config import AEDConfig, DecoderConfig, EncoderConfig, FrontendConfig
 from speech.recognizer import load_model, pick_device
+from speech.request import Request
 from speech.text.tokenizer import Tokenizer
 
 RATE = 16000
@@ -69,7 +70,7 @@ def test_a_batch_equals_its_singles(make_model, kind, pad_seconds, beam_size):
 def test_scores_of_a_batch_are_those_of_its_singles(make_model, beta):
     model = make_model()
     options = replace(model.options(beam_size=4), n_best=4, coverage_penalty=beta)
-    prompt = model._prompt(None, "transcribe")
+    prompt = model.prompt(Request())
     together = model.search(WAVEFORMS, prompt, options)
     for waveform, found in zip(WAVEFORMS, together, strict=True):
         [alone] = model.search([waveform], prompt, options)
@@ -79,10 +80,10 @@ def test_scores_of_a_batch_are_those_of_its_singles(make_model, beta):
 
 def test_silence_around_the_audio_is_part_of_what_is_heard(make_model):
     model = make_model(pad_seconds=0.25)
-    [[padded]] = model.search([WAVEFORMS[1]], model._prompt(None, "transcribe"), model.options())
+    [[padded]] = model.search([WAVEFORMS[1]], model.prompt(Request()), model.options())
     duration = model.transcribe(WAVEFORMS[1], sampling_rate=RATE).duration
     model = make_model()
-    [[by_hand]] = model.search([np.pad(WAVEFORMS[1], 4000)], model._prompt(None, "transcribe"), model.options())
+    [[by_hand]] = model.search([np.pad(WAVEFORMS[1], 4000)], model.prompt(Request()), model.options())
     assert padded.tokens[:9] == by_hand.tokens[:9]
     assert padded.token_log_probs[:9] == pytest.approx(by_hand.token_log_probs[:9], 1e-3)
     assert duration == 31000 / RATE
@@ -111,7 +112,7 @@ def test_another_rate_is_resampled(make_model, tmp_path):
 
 
 def test_what_is_wrong_with_an_array_is_said(make_model):
-    model, good = make_model(max_seconds=2.0), WAVEFORMS[0]
+    model, good = make_model(), WAVEFORMS[0]
     broken = good.copy()
     broken[7] = np.nan
     for source, rate, message in [
@@ -126,7 +127,7 @@ def test_what_is_wrong_with_an_array_is_said(make_model):
         ((good * 32767).astype(np.int16), RATE, r"has int16 samples, needs floating-point ones in \[-1, 1\]"),
         (np.array(["a"] * 8000), RATE, "floating-point"),
         (good[:159], RATE, "159 samples at 16000 Hz are too short for one frame"),
-        (np.zeros(RATE * 5 // 2), RATE, r"2\.5 s long, the limit is 2 s \(max_seconds in generation_config.json\)"),
+        (good * 30000, RATE, r"a sample of 2\d+\S*, floating-point ones lie in \[-1, 1\]; divide those at the scale of 16"),
         (3.5, RATE, "float is no audio: give a path, bytes, a file or a numpy array"),
         (None, RATE, "NoneType is no audio"),
     ]:
@@ -150,9 +151,9 @@ def test_short_recordings_are_filled_up_on_both_sides(make_model):
 def test_a_translation_has_the_language_that_is_asked_for(make_model):
     model = make_model()
     special = model.tokenizer.special
-    asked = model._prompt("en", "translate", "de")
+    asked = model.prompt(Request(language="en", task="translate", target_language="de"))
     assert [special("<|en|>"), special("<|translate|>"), special("<|de|>")] == asked[1:4]
-    assert model._prompt("de", "translate")[3] == special("<|en|>")
+    assert model.prompt(Request(language="de", task="translate"))[3] == special("<|en|>")
     with pytest.raises(SpeechError, match="task 'translate' from 'en' to 'en': it needs another target language"):
         model.transcribe(WAVEFORMS[0], sampling_rate=RATE, task="translate")
 
@@ -177,42 +178,70 @@ def test_a_broken_file_is_named(make_model, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-class Counted(io.BytesIO):
-    taken = 0
-
-    def read(self, *args):
-        data = super().read(*args)
-        self.taken += len(data)
-        return data
-
-    def readinto(self, buffer):
-        count = super().readinto(buffer)
-        self.taken += count
-        return count
+def talk(*seconds: float) -> np.ndarray:
+    """Noise and silence in turn."""
+    rng = np.random.default_rng(0)
+    parts = [(0.0 if i % 2 else 0.2) * rng.normal(size=round(RATE * s)) for i, s in enumerate(seconds)]
+    return np.concatenate(parts).clip(-1, 1).astype(np.float32)
 
 
-def test_long_audio_is_refused_with_the_setting_and_without_reading_on(make_model, tmp_path):
-    model, path = make_model(max_seconds=2.0), tmp_path / "long.wav"
-    message = r"{}: longer .*, the limit is 2 s \(max_seconds in generation_config.json\)$"
-    for seconds in (2.01, 2.9, 60):
-        sf.write(path, np.zeros(round(seconds * RATE)), RATE)
-        with pytest.raises(AudioError, match=message.format(path)):
-            model.transcribe(path)
-        with pytest.raises(AudioError, match=message.format("audio bytes")):
-            model.transcribe(path.read_bytes())
-    file = Counted(path.read_bytes())
-    with pytest.raises(AudioError, match=message.format("audio stream")):
-        model.transcribe(file)
-    assert file.taken < 10 * RATE * 2  # bytes of 10 s
-    sf.write(path, WAVEFORMS[0], 4000)  # exactly the limit
-    assert model.transcribe(path).duration == 2.0
-    assert model.transcribe(WAVEFORMS[0], sampling_rate=4000).duration == 2.0
+@pytest.fixture
+def by_energy(monkeypatch):
+    """No network hears speech in noise."""
+    monkeypatch.setattr("speech.audio.vad.silero_path", lambda: None)
 
 
-def test_a_model_may_take_more_than_audio_is_allowed_elsewhere(make_model):
-    file = io.BytesIO()
-    sf.write(file, np.zeros(7300 * 4000, np.int16), 4000, format="flac")
-    assert len(make_model(sample_rate=4000, max_seconds=8000.0).load(file.getvalue())) == 7300 * 4000
+def test_long_recordings_are_heard_piece_by_piece(make_model, by_energy):
+    model = make_model(max_seconds=2.0)
+    parts = [(1.0, 2.5), (4.5, 5.5), (7.5, 9.0)]
+    sound = talk(0, 1, 1.5, 2, 1, 2, 1.5, 0.5)
+    found = model.transcribe(sound, sampling_rate=RATE, word_timestamps=True)
+    assert found.duration == len(sound) / RATE
+    heard = [(s.start, s.end) for s in found.segments]
+    assert heard == sorted(heard) and all(any(a - 0.25 <= s and e <= b + 0.25 for a, b in parts) for s, e in heard)
+    assert {round(s.seek / 100) for s in found.segments} == {1, 4, 7}
+    alone = [
+        model.transcribe(sound[round((a - 0.2) * RATE) : round((b + 0.2) * RATE)], sampling_rate=RATE) for a, b in parts
+    ]
+    assert len(found.text.split()) == pytest.approx(sum(len(t.text.split()) for t in alone), abs=6)
+    assert [w.word for w in found.words] == found.text.split()
+    short = talk(1.5)
+    both = model.transcribe([short, sound, short], sampling_rate=RATE, batch_size=2)
+    once = model.transcribe(short, sampling_rate=RATE)
+    assert [t.text for t in both] == [once.text, found.text, once.text]
+
+
+def test_silence_is_no_text(make_model, by_energy):
+    model = make_model(max_seconds=2.0)
+    for seconds in (1.5, 9.0):
+        found = model.transcribe(np.zeros(round(seconds * RATE), np.float32), sampling_rate=RATE, vad=True)
+        assert (found.text, found.segments, found.duration) == ("", [], seconds)
+
+
+def test_memory_holds_no_long_recording(make_model, by_energy):
+    model, longest = make_model(max_seconds=2.0), 0
+    hear = model._hear
+
+    def spy(pieces, *args):
+        nonlocal longest
+        longest = max(longest, sum(len(piece.waveform) for piece in pieces))
+        return hear(pieces, *args)
+
+    model._hear = spy
+    sound = talk(*[1.0, 0.5] * 40)
+    found = model.transcribe(sound, sampling_rate=RATE, batch_size=2)
+    assert longest <= 2 * 2.0 * RATE and found.duration == 60.0
+
+
+def test_each_recording_comes_when_it_is_ready_and_a_broken_one_says_why(make_model, tmp_path):
+    model = make_model()
+    (tmp_path / "a.wav").write_bytes(b"RIFF1234WAVE" + bytes(99))
+    sf.write(tmp_path / "b.wav", WAVEFORMS[1], RATE)
+    files = [tmp_path / "b.wav", tmp_path / "a.wav", tmp_path / "b.wav"]
+    found = dict(model.transcribe_each(files, batch_size=2))
+    assert found[0] == found[2] and found[0].text and isinstance(found[1], AudioError)
+    with pytest.raises(SpeechError, match="batch_size 0 must be at least 1"):
+        model.transcribe_each(files, batch_size=0)  # before the first is asked for
 
 
 def test_wrong_settings_are_refused_before_any_audio_is_read(make_model):
@@ -241,8 +270,13 @@ def test_prompt_follows_language_and_task(make_model):
     model = make_model(language="de")
     symbol = model.tokenizer.special
     head = [symbol("<|startoftranscript|>"), symbol("<|de|>")]
-    assert model._prompt(None, "transcribe") == [*head, symbol("<|transcribe|>"), symbol("<|de|>"), symbol("<|nopnc|>")]
-    assert model._prompt("de", "translate") == [*head, symbol("<|translate|>"), symbol("<|en|>"), symbol("<|nopnc|>")]
+    assert model.prompt(Request()) == [*head, symbol("<|transcribe|>"), symbol("<|de|>"), symbol("<|nopnc|>")]
+    assert model.prompt(Request(language="de", task="translate")) == [
+        *head,
+        symbol("<|translate|>"),
+        symbol("<|en|>"),
+        symbol("<|nopnc|>"),
+    ]
 
 
 def test_the_text_is_capped_by_the_audio_and_by_the_decoder(make_model):
@@ -278,8 +312,8 @@ def test_a_transcript_says_what_was_heard(make_model):
     found = model.transcribe(WAVEFORMS[1], sampling_rate=RATE)
     [segment] = found.segments
     assert found.text == segment.text == model.tokenizer.decode(segment.tokens).strip() != ""
-    assert (segment.start, segment.end, found.duration) == (0.0, 31000 / RATE, 31000 / RATE)
-    [[best]] = model.search([WAVEFORMS[1]], model._prompt(None, "transcribe"), model.options())
+    assert 0 <= segment.start < segment.end <= found.duration + 1e-3 and found.duration == 31000 / RATE
+    [[best]] = model.search([WAVEFORMS[1]], model.prompt(Request()), model.options())
     assert segment.avg_logprob == pytest.approx(sum(best.token_log_probs) / len(best.token_log_probs))
     with torch.no_grad():
         model.model.decoder.head_bias[model.tokenizer.eos_id] = 1000
@@ -319,8 +353,21 @@ def test_words_have_times_inside_the_audio_in_order(make_model):
     assert [t.text for t in plain] == [t.text for t in found] and not any(t.words for t in plain)
 
 
-def test_word_times_need_a_ctc_head(make_model):
+def test_word_times_come_from_what_the_model_has(make_model):
     model = make_model()
+    by_ctc, by_attention = (
+        model.transcribe(WAVEFORMS[1], sampling_rate=RATE, word_timestamps=True, word_times=how)
+        for how in ("ctc", "attention")
+    )
+    assert [w.word for w in by_ctc.words] == [w.word for w in by_attention.words]
+    assert [w.start for w in by_ctc.words] != [w.start for w in by_attention.words]
+    assert model.transcribe(WAVEFORMS[1], sampling_rate=RATE, word_timestamps=True) == by_ctc
     model.model.ctc = None
-    with pytest.raises(SpeechError, match="word_timestamps need a model with a CTC head"):
-        model.transcribe(WAVEFORMS[0], sampling_rate=16000, word_timestamps=True)
+    assert model.transcribe(WAVEFORMS[1], sampling_rate=RATE, word_timestamps=True) == by_attention
+    for how, message in [
+        ("ctc", "word_times 'ctc': this model has no CTC head; choose auto or attention"),
+        ("tokens", "word_times 'tokens': this model has no tokens of time"),
+        ("ears", "word_times 'ears' is not one of auto, ctc, tokens, attention"),
+    ]:
+        with pytest.raises(SpeechError, match=message):
+            model.transcribe(WAVEFORMS[1], sampling_rate=RATE, word_times=how)

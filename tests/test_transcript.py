@@ -1,4 +1,5 @@
 import json
+import math
 import os
 
 import pytest
@@ -33,8 +34,16 @@ def test_json_has_the_keys_of_whisper():
         "avg_logprob": -0.5,
         "compression_ratio": 0.75,
         "no_speech_prob": 0.0,
+        "token_logprobs": [],
         "words": [{"word": " fünf", "start": 0.25, "end": 0.5, "probability": 0.75}],
     }
+
+
+def test_confidence_is_the_mean_probability_of_the_tokens():
+    assert TRANSCRIPT.confidence == 0.0
+    sure, unsure = (Segment(0, 0, 1, "a", [1], 0, 1, token_logprobs=[math.log(p)] * n) for p, n in ((0.9, 1), (0.3, 2)))
+    found = Transcript("a a", [sure, unsure], "en", 2.0)
+    assert found.confidence == pytest.approx(0.5) == found.to_dict()["confidence"]
 
 
 def test_words_of_all_segments():

@@ -16,7 +16,7 @@ from speech.errors import AudioError
 
 Source = str | Path | bytes | BinaryIO
 BLOCK_SAMPLES = 1 << 16
-MAX_LEVEL = 1e10  # float files hold any number; the power spectrum of louder sounds overflows float32
+MAX_LEVEL = 100.0  # mixing may pass 1; samples at the scale of 16 bits pass this
 
 
 @dataclass(frozen=True)
@@ -249,6 +249,24 @@ def decode(
     Channels are averaged. Any fault is an AudioError naming the file: a file with a break that its decoder sees is
     refused whole, since a transcript that silently lacks its end is worse than an error.
     """
+    samples = bytearray()  # grows in place
+    for block in stream(source, sample_rate, start=start, duration=duration, limits=limits):
+        samples += block.data
+    return np.frombuffer(samples, np.float32)
+
+
+def stream(
+    source: Source,
+    sample_rate: int = 16000,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Generator[np.ndarray]:
+    """`decode` in blocks as they come, none of them empty: however long a recording, memory stays small.
+
+    A fault in the middle comes as an AudioError after the blocks before it.
+    """
     with ExitStack() as stack:
         name, track = _track(source, stack, start, duration, limits)
         too_long = f"{name}: longer than {limits.max_seconds:g} s (Limits.max_seconds)"
@@ -256,21 +274,37 @@ def decode(
             claimed = track.claimed_seconds - start
             if (claimed if duration is None else min(claimed, duration)) > limits.max_seconds:
                 raise AudioError(f"{too_long}: its header says {track.claimed_seconds:.0f} s")
-        resampler, samples = Resampler(track.sample_rate, sample_rate), bytearray()  # grows in place
-        for block in track.blocks:
-            samples += _checked(resampler.push(np.ascontiguousarray(block)), name).data
-            if len(samples) > 4 * limits.max_seconds * sample_rate:
+        resampler, count = Resampler(track.sample_rate, sample_rate), 0
+        for block in chain(track.blocks, [None]):  # None: the tail of the resampler
+            rest = np.zeros(0, np.float32) if block is None else np.ascontiguousarray(block)
+            samples = checked(resampler.push(rest, last=block is None), name)
+            count += len(samples)
+            if count > limits.max_seconds * sample_rate:
                 raise AudioError(too_long)
-        samples += _checked(resampler.push(np.zeros(0, np.float32), last=True), name).data
-    if not samples:
+            if len(samples):
+                yield samples
+    if not count:
         raise AudioError(f"{name}: has 0 samples" + (f" from {start:g} s on" if start else ""))
-    return np.frombuffer(samples, np.float32)
 
 
-def _checked(x: np.ndarray, name: str) -> np.ndarray:
-    if not np.abs(x).max(initial=0.0) <= MAX_LEVEL:
-        raise AudioError(f"{name}: has samples that are NaN, infinite or beyond {MAX_LEVEL:g}")
+def checked(x: np.ndarray, name: str) -> np.ndarray:
+    """The samples; AudioError if one is no number or far outside [-1, 1]."""
+    level = np.abs(x).max(initial=0.0)
+    if not np.isfinite(level):
+        raise AudioError(f"{name}: has samples that are NaN or infinite")
+    if level > MAX_LEVEL:
+        what = f"has a sample of {level:g}, floating-point ones lie in [-1, 1]"
+        raise AudioError(f"{name}: {what}; divide those at the scale of 16 bits by 32768")
     return x
+
+
+def claimed_seconds(source: Source) -> float | None:
+    """Length by the header alone, for progress; None where it says nothing or the file cannot be opened."""
+    try:
+        with ExitStack() as stack:
+            return _track(source, stack, 0.0, None, Limits())[1].claimed_seconds
+    except AudioError:
+        return None
 
 
 def probe(source: Source) -> AudioInfo:

@@ -1,55 +1,13 @@
-"""When each token and word was said: forced alignment on CTC scores, word edges by the energy between them."""
+"""From token to word times: word edges by the energy between them, and the rules of other systems."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from speech.search.alignment import Span
+
 QUIET_DB = 30.0  # below the loud frames of the recording: a pause, or nearer to them where the noise is
 MIN_PAUSE_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class Span:
-    """Half-open range of frames, or of seconds."""
-
-    start: float
-    end: float
-
-
-def ctc_align(log_probs: np.ndarray, ids: Sequence[int], blank: int) -> list[Span] | None:
-    """The likeliest frames of each token (Graves et al. 2006, with max for sum): [T, V], [U] -> U spans of own frames.
-
-    None where the frames are too few: every token needs one, and a blank stands between two equal ones.
-    """
-    frames, count = len(log_probs), len(ids)
-    needed = count + sum(a == b for a, b in zip(ids, ids[1:], strict=False))
-    if not count or needed > frames:
-        return [] if not count else None
-    states = np.full(2 * count + 1, blank)
-    states[1::2] = ids
-    emit = log_probs[:, states].astype(np.float64)  # [T, S]
-    skip = np.zeros(len(states), bool)  # from the token before, over the blank
-    skip[3::2] = states[3::2] != states[1:-2:2]
-    score = np.full(len(states), -np.inf)
-    score[:2] = emit[0, :2]
-    steps = np.zeros((frames, len(states)), np.int8)
-    for t in range(1, frames):
-        one = np.concatenate([[-np.inf], score[:-1]])
-        two = np.where(skip, np.concatenate([[-np.inf, -np.inf], score[:-2]]), -np.inf)
-        choices = np.stack([score, one, two])
-        steps[t] = choices.argmax(0)
-        score = choices.max(0) + emit[t]
-    state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
-    path = np.zeros(frames, int)
-    for t in range(frames - 1, -1, -1):
-        path[t] = state
-        state -= steps[t, state]
-    spans = []
-    for u in range(count):
-        at = np.flatnonzero(path == 2 * u + 1)
-        spans.append(Span(float(at[0]), float(at[-1] + 1)))
-    return spans
 
 
 def spread(count: int, seconds: float) -> list[Span]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -14,6 +15,7 @@ from speech.text.spe import BLANK_MARK
 PAD, UNK, EOS, BOS = "<pad>", "<unk>", "<|endoftext|>", "<|startoftranscript|>"
 FILE = "tokenizer.model"
 SETTINGS = "tokenizer.json"  # the kind of a folder's tokenizer, and how to read its files
+TIME_STEP_SECONDS = 0.08
 SHOWN = 40  # symbols that an error lists: Canary has more than a thousand
 
 
@@ -48,6 +50,12 @@ class BaseTokenizer(ABC):
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             raise SpeechError(f"no special symbol '{name}' in the tokenizer, it has {' '.join(names[:SHOWN])}{more}")
         return self._specials[name]
+
+    @cached_property
+    def times(self) -> dict[int, float]:
+        """Ids of marks of time, `<|12|>`, and their seconds: Canary counts steps of 0.08 s."""
+        marks = ((i, re.fullmatch(r"<\|(\d+)\|>", name)) for name, i in self._specials.items())
+        return {i: int(mark[1]) * TIME_STEP_SECONDS for i, mark in marks if mark}
 
     @property
     def special_ids(self) -> list[int]:

@@ -137,17 +137,18 @@ def test_characters_count_where_the_language_has_no_blanks(tmp_path):
 
 
 def test_a_recording_that_fails_is_named_and_the_others_are_scored(tmp_path, capsys):
-    model = make_model(tmp_path, max_seconds=1.1)
+    model = make_model(tmp_path)
     texts = heard(make_model(tmp_path / "longer"))
     folder, out = make_folder(tmp_path / "corpus", texts), tmp_path / "out"
     (folder / "u0.wav").write_bytes(b"junk" * 9)
     (folder / "u2.wav").unlink()
+    sf.write(folder / "u3.wav", np.zeros(9), 16000)
     arguments = ["evaluate", str(model), str(folder), "--out", str(out), "--device", "cpu"]
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)
     assert end.value.code == 1
     lines = [line for line in capsys.readouterr().err.split("\n") if line.startswith("error: ")]
-    expected = [("u0", "known kind"), ("u2", "line 4"), ("u3", "max_seconds"), ("3 rec", "see above")]
+    expected = [("u0", "known kind"), ("u2", "line 4"), ("u3", "too short"), ("3 rec", "see above")]
     for line, words in zip(lines, expected, strict=True):
         assert all(word in line for word in words)
     [row] = cells((out / "results.md").read_text())

@@ -3,7 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from speech.search.timestamps import Span, ctc_align, energy_db, spread, widen
+from speech.search.alignment import Span, ctc_align
+from speech.search.timestamps import energy_db, spread, widen
 
 RATE = 8000
 
