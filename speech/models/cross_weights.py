@@ -9,7 +9,10 @@ from speech.nn.masks import causal_mask
 
 
 def cross_weights(decoder: Decoder, tokens: Tensor, memory: list[KV], memory_mask: Tensor | None) -> Tensor:
-    """tokens [1, U] -> [layers x heads, U, S]: what each position attends to when it writes the next token."""
+    """tokens [1, U] -> [layers x heads, U, S]: what each position attends to when it writes the next token.
+
+    Of the upper half of the layers, as the lower ones look around.
+    """
     x, mask = decoder._embed(tokens, 0), causal_mask(tokens.size(1), tokens.size(1), tokens.device)
     found = []
     for layer, kv in zip(decoder.layers, memory, strict=True):
@@ -17,4 +20,4 @@ def cross_weights(decoder: Decoder, tokens: Tensor, memory: list[KV], memory_mas
         heard = x + layer.attn(y, layer.attn.project_kv(y), mask)  # type: ignore[operator, union-attr]
         found.append(layer.cross.weights(layer.cross_norm(heard), kv, memory_mask)[0])  # type: ignore
         x, _ = layer(x, kv, None, mask, memory_mask)
-    return torch.cat(found)
+    return torch.cat(found[len(found) // 2 :])

@@ -6,26 +6,32 @@ import pytest
 from speech.search.alignment import attention_align, ctc_align
 
 
-def test_attention_gives_the_likeliest_order_of_frames():
+def spread_out(u: int, frames: int):
+    """Every way to give u tokens frames in order, with gaps: lists of (start, end)."""
+    for edges in itertools.combinations_with_replacement(range(frames + 1), 2 * u):
+        spans = list(zip(edges[::2], edges[1::2], strict=True))
+        if all(a < b for a, b in spans):
+            yield spans
+
+
+def test_attention_gives_the_likeliest_frames_in_order():
     rng = np.random.default_rng(0)
     for _ in range(20):
-        weights = rng.random((1, 3, 6)) ** 3
-        best = max(
-            ((0, a, b, 6) for a, b in itertools.combinations(range(1, 6), 2)),
-            key=lambda e: sum(np.log(weights[0, u, e[u] : e[u + 1]]).sum() for u in range(3)),
-        )
-        for u, span in enumerate(attention_align(weights)):
-            own = weights[0, u, best[u] : best[u + 1]]
-            strong = np.flatnonzero(own >= own.max() / 2) + best[u]
-            assert span == (strong[0], strong[-1] + 1)
+        weights = rng.random((3, 3, 7)) ** 3
+        mean, gap = weights.mean(0), 2 / 7
+
+        def score(spans, mean=mean, gap=gap):
+            own = [mean[u, a:b] for u, (a, b) in enumerate(spans)]
+            return sum(np.log(w).sum() for w in own) + np.log(gap) * (7 - sum(len(w) for w in own))
+
+        assert attention_align(weights) == max(spread_out(3, 7), key=score)
 
 
-def test_the_head_that_moves_through_the_sound_decides():
-    walks = np.full((4, 20), 0.01)
-    for u in range(4):
-        walks[u, 5 * u + 1 : 5 * u + 4] = 0.3
-    flat, back = np.full((4, 20), 0.05), walks[::-1]
-    assert attention_align(np.stack([flat, back, walks, flat])) == [(5 * u + 1, 5 * u + 4) for u in range(4)]
+def test_a_pause_that_nobody_looks_at_is_no_part_of_a_token():
+    walks = np.full((2, 20), 0.01)
+    walks[0, 3:5], walks[1, 14:17] = 0.4, 0.3
+    assert attention_align(walks[None]) == [(3, 5), (14, 17)]
+    assert attention_align(np.stack([walks, np.full((2, 20), 0.05)])) == [(3, 5), (14, 17)]  # a head that looks nowhere
 
 
 def test_what_cannot_be_aligned():
