@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from speech.errors import DataError, SpeechError, run
+from speech.request import UNGUARDED
 from speech.text.normalize import RULES
 
 
@@ -45,6 +46,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, default=16, help="utterances recognised at once (default: 16)")
     parser.add_argument("--beam_size", type=int, help="1 is greedy (default: the model's)")
     parser.add_argument("--length_penalty", type=float, help="default: the model's")
+    parser.add_argument("--ctc_weight", type=float, help="share of the CTC head in the search (default: the model's)")
+    parser.add_argument("--guards", action="store_true", help="seek doubtful texts again, as `speech transcribe` does")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
     parser.add_argument("--worst", type=int, default=3, help="worst utterances shown per set")
@@ -81,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
-    return {k: getattr(args, k) for k in ("batch_size", "beam_size", "length_penalty")}
+    options = {k: getattr(args, k) for k in ("batch_size", "beam_size", "length_penalty", "ctc_weight")}
+    return options if args.guards else {**options, **UNGUARDED}
 
 
 def _make_folder(folder: Path) -> None:

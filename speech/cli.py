@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from speech import __version__
-from speech.errors import AudioError, SpeechError, run
+from speech.cli_transcribe import add_transcribe
+from speech.errors import SpeechError, run
 
 PASSED_ON = {
     "train": ("recipes.train_aed", "train a recogniser from manifests and a YAML configuration"),
@@ -18,7 +19,6 @@ DATA_PASSED_ON = {
     "bins": ("recipes.make_bins", "make the 2D bins of a training manifest"),
     "batch-sizes": ("recipes.find_batch_sizes", "find how many cuts of each bin fit the memory"),
 }
-FORMATS = ("txt", "vtt", "srt", "tsv", "json")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -27,35 +27,17 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in PASSED_ON.items():
         commands.add_parser(name, help=text, add_help=False)
-    _add_transcribe(commands)
+    add_transcribe(commands)
     _add_average(commands)
     _add_data(commands)
     p = commands.add_parser("import", help="make a model folder of a public checkpoint", allow_abbrev=False)
     p.add_argument("family", choices=("firered", "canary"), help="whose checkpoint it is")
-    p.add_argument("source", help="firered: folder with model.pth.tar; canary: .nemo archive")
+    p.add_argument("source", help="firered: folder with model.pth.tar; canary: .nemo archive or folder of transformers")
     p.add_argument("out", help="model folder to write")
+    p.add_argument("--hub", action="store_true", help="the source is ORG/NAME on the Hugging Face Hub")
     p.set_defaults(run=import_model)
     commands.add_parser("models", help="list the models that can be trained by name").set_defaults(run=models)
     return parser
-
-
-def _add_transcribe(commands) -> None:
-    p = commands.add_parser("transcribe", help="write what is said in audio files", allow_abbrev=False)
-    p.add_argument("model", help="model folder")
-    p.add_argument("audio", nargs="+", help="audio files")
-    p.add_argument("--output_dir", "-o", default=".", help="folder of the result files (default: here)")
-    p.add_argument("--output_format", "-f", choices=(*FORMATS, "all"), default="all", help="default: all")
-    p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
-    p.add_argument("--task", choices=("transcribe", "translate"), default="transcribe", help="translate: into English")
-    p.add_argument("--language", help="language spoken (default: the model's)")
-    p.add_argument("--target_language", help="language of a translation (default: English)")
-    p.add_argument("--beam_size", type=int, help="1 is greedy (default: the model's)")
-    p.add_argument("--length_penalty", type=float, help="default: the model's")
-    p.add_argument("--word_timestamps", action="store_true", help="times of every word, in the json output")
-    p.add_argument("--batch_size", type=int, default=16, help="files recognised at once (default: 16)")
-    p.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
-    p.add_argument("--quiet", action="store_true", help="do not print the texts")
-    p.set_defaults(run=transcribe)
 
 
 def _add_average(commands) -> None:
@@ -89,55 +71,6 @@ def _add_data(commands) -> None:
     p.set_defaults(run=shar)
 
 
-def _plan_outputs(audio: Sequence[str], out: Path) -> list[Path]:
-    """`<out>/<stem>` for each file; equal stems are numbered, so that nothing is overwritten."""
-    used: dict[str, int] = {}
-    plan = []
-    for path in audio:
-        stem = Path(path).stem
-        used[stem] = used.get(stem, 0) + 1
-        plan.append(out / (stem if used[stem] == 1 else f"{stem}-{used[stem]}"))
-    return plan
-
-
-def transcribe(args: argparse.Namespace) -> int:
-    import torch
-
-    from speech.recognizer import Recognizer
-
-    if args.threads > 0:
-        torch.set_num_threads(args.threads)
-    out = Path(args.output_dir)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpeechError(f"output folder {out}: {error.strerror}; give another --output_dir") from None
-    recognizer = Recognizer(args.model, args.device)
-    names = ("language", "task", "target_language", "beam_size", "length_penalty", "batch_size", "word_timestamps")
-    options = {name: getattr(args, name) for name in names}
-    recognizer.transcribe([], **options)  # a wrong setting fails before any audio is read
-    failed, formats = 0, FORMATS if args.output_format == "all" else (args.output_format,)
-    pairs = list(zip(args.audio, _plan_outputs(args.audio, out), strict=True))
-    for at in range(0, len(pairs), args.batch_size):
-        good = []
-        for path, target in pairs[at : at + args.batch_size]:
-            try:
-                good.append((path, target, recognizer.load(path)))
-            except AudioError as error:
-                failed += 1
-                print(f"error: {error}", file=sys.stderr)
-        if not good:
-            continue
-        found = recognizer.transcribe([x for *_, x in good], sampling_rate=recognizer.sample_rate, **options)
-        assert isinstance(found, list)
-        for (path, target, _), transcript in zip(good, found, strict=True):
-            for name in formats:
-                transcript.save(target.with_name(f"{target.name}.{name}"), name)
-            if not args.quiet:
-                print(f"{path}: {transcript.text}" if len(pairs) > 1 else transcript.text)
-    return 1 if failed else 0
-
-
 def average(args: argparse.Namespace) -> int:
     from speech.folder import load_folder, save_model
     from speech.training.average import average_checkpoints
@@ -152,7 +85,7 @@ def average(args: argparse.Namespace) -> int:
 def import_model(args: argparse.Namespace) -> int:
     from speech.importers.convert import convert
 
-    print(convert(args.family, Path(args.source), Path(args.out)))
+    print(convert(args.family, args.source, Path(args.out), args.hub))
     return 0
 
 

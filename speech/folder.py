@@ -1,9 +1,10 @@
 """A model is a folder that explains itself: settings, safetensors weights, tokenizer, card. No recipe, no Lightning."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -11,11 +12,13 @@ from safetensors.torch import load_file, save_file
 from speech.errors import SpeechError, one_line
 from speech.generation import GenerationConfig
 from speech.models.aed import AED, count_parameters
+from speech.models.ctc import CTCModel
 from speech.nn.config import AEDConfig
 from speech.text.base import BaseTokenizer
 from speech.text.load import load_tokenizer
 
 FORMAT_VERSION = 1
+Model = TypeVar("Model", AED, CTCModel)
 
 
 def _card(config: AEDConfig, n_parameters: int, notes: str) -> str:
@@ -31,21 +34,24 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
+def save_weights(folder: Path, kind: str, model: AED | CTCModel) -> None:
+    """config.json, preprocessor_config.json and model.safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = model.config.to_dict()
+    frontend = config.pop("frontend")
+    head = {"model_type": kind, "format_version": FORMAT_VERSION, "vocab_size": model.vocab_size}
+    _write_json(folder / "config.json", {**head, **config})
+    _write_json(folder / "preprocessor_config.json", frontend)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+
+
 def save_model(
     folder: str | Path, model: AED, tokenizer: BaseTokenizer, generation: GenerationConfig, notes: str = ""
 ) -> None:
     """Write the model folder."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    config = model.config.to_dict()
-    frontend = config.pop("frontend")
-    _write_json(
-        folder / "config.json",
-        {"model_type": "aed", "format_version": FORMAT_VERSION, "vocab_size": model.vocab_size, **config},
-    )
-    _write_json(folder / "preprocessor_config.json", frontend)
+    save_weights(folder, "aed", model)
     _write_json(folder / "generation_config.json", asdict(generation))
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
     tokenizer.save(folder)
     (folder / "README.md").write_text(_card(model.config, count_parameters(model), notes))
 
@@ -62,34 +68,23 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     return values
 
 
-@dataclass
-class Loaded:
-    model: AED
-    tokenizer: BaseTokenizer
-    generation: GenerationConfig
-
-
-def load_folder(folder: str | Path) -> Loaded:
-    """Model in eval mode on the CPU. A missing, corrupt or mismatched file is one SpeechError naming it."""
-    folder = Path(folder)
+def load_config(folder: Path, kind: str) -> tuple[dict[str, Any], int]:
+    """Settings of the model, those of its front end under `frontend`, and the size of its vocabulary."""
     if not folder.is_dir():
         raise SpeechError(f"model folder {folder} does not exist")
     config = _read_json(folder, "config.json")
-    if config.pop("model_type", None) != "aed" or config.pop("format_version", None) != FORMAT_VERSION:
-        raise SpeechError(f"model folder {folder}: config.json is not an aed model of format {FORMAT_VERSION}")
-    vocab_size = config.pop("vocab_size", None)
-    if not isinstance(vocab_size, int):
+    if config.pop("model_type", None) != kind or config.pop("format_version", None) != FORMAT_VERSION:
+        raise SpeechError(f"model folder {folder}: config.json is not of model_type {kind} in format {FORMAT_VERSION}")
+    size = config.pop("vocab_size", None)
+    if not isinstance(size, int):
         raise SpeechError(f"model folder {folder}: config.json has no vocab_size")
-    tokenizer = load_tokenizer(folder)
-    if tokenizer.size != vocab_size:
-        raise SpeechError(f"model folder {folder}: tokenizer has {tokenizer.size} pieces, config.json {vocab_size}")
+    return {**config, "frontend": _read_json(folder, "preprocessor_config.json")}, size
+
+
+def load_weights(folder: Path, make: Callable[[], Model]) -> Model:
+    """The model that `make` builds of the folder's settings, with its weights, in eval mode on the CPU."""
     try:
-        generation = GenerationConfig(**_read_json(folder, "generation_config.json"))
-    except TypeError as error:
-        raise SpeechError(f"model folder {folder}: generation_config.json: {error}") from None
-    config["frontend"] = _read_json(folder, "preprocessor_config.json")
-    try:
-        model = AED(AEDConfig.from_dict(config), vocab_size)
+        model = make()
     except (SpeechError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # values no layer can have
         raise SpeechError(f"model folder {folder}: config.json builds no model: {one_line(error)}") from None
     try:
@@ -103,4 +98,29 @@ def load_folder(folder: str | Path) -> Loaded:
         raise SpeechError(
             f"model folder {folder}: model.safetensors does not fit config.json: {one_line(error)}"
         ) from None
-    return Loaded(model.eval(), tokenizer, generation)
+    return model.eval()
+
+
+def check_size(folder: Path, pieces: int, size: int) -> None:
+    if pieces != size:
+        raise SpeechError(f"model folder {folder}: tokenizer has {pieces} pieces, config.json {size}")
+
+
+@dataclass
+class Loaded:
+    model: AED
+    tokenizer: BaseTokenizer
+    generation: GenerationConfig
+
+
+def load_folder(folder: str | Path) -> Loaded:
+    """Model in eval mode on the CPU. A missing, corrupt or mismatched file is one SpeechError naming it."""
+    folder = Path(folder)
+    config, size = load_config(folder, "aed")
+    tokenizer = load_tokenizer(folder)
+    check_size(folder, tokenizer.size, size)
+    try:
+        generation = GenerationConfig(**_read_json(folder, "generation_config.json"))
+    except TypeError as error:
+        raise SpeechError(f"model folder {folder}: generation_config.json: {error}") from None
+    return Loaded(load_weights(folder, lambda: AED(AEDConfig.from_dict(config), size)), tokenizer, generation)

@@ -11,6 +11,12 @@ class SearchDefaults:
     """1 is greedy"""
     length_penalty: float = 0.6
     """alpha of ((5 + len) / 6)^alpha (arXiv 1609.08144 section 7)"""
+    ctc_weight: float = 0.0
+    """share of the CTC head in the scores of the search (arXiv 1706.02737 section 3.3)"""
+    max_repeats: int = 4
+    """a block of 2 to 16 tokens stands at most so many times in a row"""
+    max_token_repeats: int = 10
+    """one token alone: nines may be said often"""
     max_tokens_per_second: float = 12.0
     """cap of the text length by the audio"""
     extra_tokens: int = 8

@@ -1,17 +1,20 @@
 """A model folder that transcribes, by torch."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from speech.aligner_folder import ALIGNER, load_aligner
 from speech.errors import SpeechError
 from speech.folder import load_folder
 from speech.models.aed import Encoded
 from speech.models.cross_weights import cross_weights
 from speech.models.step import TorchStep
 from speech.nn.attention import KV
+from speech.search.alignment import Span, ctc_align
 from speech.transcriber import Transcriber
 
 
@@ -39,6 +42,10 @@ class Recognizer(Transcriber):
         self.sample_rate = config.frontend.sample_rate
         self.frame_seconds = self.model.encoder.subsampling.factor * config.frontend.hop_ms / 1000
         self.max_tokens = config.decoder.max_tokens
+        beside = Path(folder) / ALIGNER
+        self.aligner = load_aligner(beside) if beside.is_dir() else None
+        if self.aligner is not None:
+            self.aligner.model.to(self.device)
 
     @property
     def has_ctc(self) -> bool:  # type: ignore[override]
@@ -60,6 +67,25 @@ class Recognizer(Transcriber):
     @torch.inference_mode()
     def ctc_log_probs(self, encoded: Encoded, row: int) -> np.ndarray:
         return self.model.ctc_log_probs(encoded.encoded[row, : int(encoded.lengths[row])]).cpu().numpy()
+
+    @property
+    def has_aligner(self) -> bool:  # type: ignore[override]
+        return self.aligner is not None
+
+    @torch.inference_mode()
+    def aligner_spans(self, waveform: np.ndarray, words: Sequence[str]) -> tuple[list[Span] | None, float]:
+        assert self.aligner is not None
+        model = self.aligner.model
+        sound = torch.from_numpy(np.ascontiguousarray(waveform)).to(self.device)
+        log_probs, _ = model.log_probs(sound[None], torch.tensor([len(sound)], device=self.device))
+        ids = [self.aligner.encode(word) or [0] for word in words]  # 0 is <unk>
+        spans = ctc_align(log_probs[0].cpu().numpy(), list(chain.from_iterable(ids)), model.blank_id)
+        if spans is None:
+            return None, model.frame_seconds
+        ends = np.cumsum([len(one) for one in ids])
+        return [
+            Span(spans[e - len(one)].start, spans[e - 1].end) for one, e in zip(ids, ends, strict=True)
+        ], model.frame_seconds
 
     @torch.inference_mode()
     def cross_attention(self, encoded: Encoded, row: int, prompt: Sequence[int], tokens: Sequence[int]) -> np.ndarray:

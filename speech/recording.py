@@ -6,8 +6,11 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import NamedTuple
 
+import numpy as np
+
 from speech.audio.pieces import Piece
 from speech.errors import AudioError
+from speech.search.guards import Verdict
 from speech.search.timed_words import TimedWord, join_overlap, split_segments
 from speech.text.base import BaseTokenizer
 from speech.transcript import Segment, Transcript, Word, compression_ratio
@@ -19,6 +22,7 @@ class Heard(NamedTuple):
     words: list[TimedWord]
     end_log_prob: list[float]
     """of eos; none where the text was cut off"""
+    verdict: Verdict = Verdict([])
 
 
 @dataclass
@@ -37,7 +41,7 @@ class Recording:
     def keep(self, number: int, heard: Heard) -> None:
         """What was heard in a piece, whose sound is then no longer needed."""
         self.heard[number] = heard
-        self.pieces[number] = replace(self.pieces[number], waveform=self.pieces[number].waveform[:0])
+        self.pieces[number] = replace(self.pieces[number], waveform=np.zeros(0, np.float32))
 
     def words(self) -> list[list[TimedWord]]:
         """Of each piece, each word once."""
@@ -52,20 +56,20 @@ class Recording:
         for i, words in enumerate(self.words()):
             parts = split_segments(words)
             for part in parts:
-                end = self.heard[i].end_log_prob if part is parts[-1] else []
+                heard = self.heard[i] if part is parts[-1] else self.heard[i]._replace(end_log_prob=[])
                 seek = round(100 * self.pieces[i].start)
-                segments.append(_segment(len(segments), part, end, seek, tokenizer, list_words))
+                segments.append(_segment(len(segments), part, heard, seek, tokenizer, list_words))
         text = tokenizer.decode(chain.from_iterable(s.tokens for s in segments)).strip()
         return Transcript(text, segments, language, self.samples / sample_rate)
 
 
 def _segment(
-    number: int, words: Sequence[TimedWord], end: list[float], seek: int, tokenizer: BaseTokenizer, list_words: bool
+    number: int, words: Sequence[TimedWord], heard: Heard, seek: int, tokenizer: BaseTokenizer, list_words: bool
 ) -> Segment:
     tokens = list(chain.from_iterable(word.tokens for word in words))
     log_probs = list(chain.from_iterable(word.log_probs for word in words))
     text = tokenizer.decode(tokens).strip()
-    scored = log_probs + end
+    scored = log_probs + heard.end_log_prob
     return Segment(
         id=number,
         start=round(words[0].start, 3),
@@ -75,7 +79,9 @@ def _segment(
         avg_logprob=sum(scored) / len(scored),
         compression_ratio=compression_ratio(text),
         seek=seek,
+        no_speech_prob=round(heard.verdict.no_speech_prob, 4),
         token_logprobs=log_probs,
+        doubts=heard.verdict.reasons,
         words=[_word(word) for word in words] if list_words else [],
     )
 

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,22 +10,23 @@ from speech.audio.decode import Limits, Source
 from speech.audio.pieces import Cutter, Piece
 from speech.audio.source import name_of, open_blocks
 from speech.audio.vad import Detectors
+from speech.decoding import Decoding, make_decoding
 from speech.errors import AudioError, SpeechError
 from speech.generation import GenerationConfig
 from speech.recording import Heard, Recording
-from speech.request import WORD_TIMES, Request
-from speech.search.alignment import attention_align, ctc_align
-from speech.search.beam import BeamOptions, Hypothesis, Scores, beam_search
+from speech.request import Request
+from speech.search.alignment import Span, attention_align, ctc_align
+from speech.search.beam import Hypothesis, Scorer, Scores, beam_search
+from speech.search.ctc_prefix import CtcPrefix
+from speech.search.guards import Verdict, ctc_agreement, no_speech_prob
 from speech.search.rules import max_repeats, suppress
 from speech.search.timed_words import Clock, TimedWord, marked_words, word_spans
 from speech.text.base import BaseTokenizer
-from speech.text.prompt import FORMATS, Prompt
 from speech.text.words import group_words
-from speech.transcript import Transcript
+from speech.transcript import Transcript, compression_ratio
 
 Audio = Source | np.ndarray
-MAX_REPEATS = 10  # a spoken loop longer than this is a decoder's, not a speaker's
-MAX_LENGTH_PENALTY = 10.0
+LONGEST_LOOP = 16  # tokens of a block that is watched for repeats
 MAX_SECONDS = 24 * 3600.0  # of a recording
 WINDOW = 4  # batches of pieces that are sorted by length together
 
@@ -47,6 +47,7 @@ class Transcriber(ABC):
     max_tokens: int
     """of the decoder, prompt included"""
     has_ctc: bool
+    has_aligner = False
 
     def __init__(self, tokenizer: BaseTokenizer, generation: GenerationConfig):
         self.tokenizer, self.generation = tokenizer, generation
@@ -70,6 +71,10 @@ class Transcriber(ABC):
     @abstractmethod
     def cross_attention(self, encoded: Any, row: int, prompt: Sequence[int], tokens: Sequence[int]) -> np.ndarray:
         """[heads, U, T] weights by which each of U tokens was written."""
+
+    def aligner_spans(self, waveform: np.ndarray, words: Sequence[str]) -> tuple[list[Span] | None, float]:
+        """Frames of each word by the CTC model beside this one, and the seconds of a frame; only where has_aligner."""
+        raise NotImplementedError
 
     def padded(self, waveform: np.ndarray) -> np.ndarray:
         return np.pad(waveform, self._padding(len(waveform)))
@@ -106,7 +111,7 @@ class Transcriber(ABC):
         request: Request = Request(),  # noqa: B008 - frozen
         batch_size: int = 16,
         sampling_rate: int | None = None,
-        progress: Callable[[float], None] = lambda seconds: None,
+        progress: Callable[[float], object] = lambda seconds: None,
     ) -> Iterator[tuple[int, Transcript | AudioError]]:
         """Number of a source and its transcript, or why it has none, as they are ready: in no order.
 
@@ -115,11 +120,14 @@ class Transcriber(ABC):
         """
         if batch_size < 1:
             raise SpeechError(f"batch_size {batch_size} must be at least 1")
-        how = self._word_times(request)
-        prompt, options = self.prompt(request, how == "tokens"), self.options(request.beam_size, request.length_penalty)
-        return self._each(sources, request, prompt, options, how, batch_size, sampling_rate, progress)
+        decoding = self.decoding(request)
+        return self._each(sources, request, decoding, batch_size, sampling_rate, progress)
 
-    def _each(self, sources, request, prompt, options, how, batch_size, rate, progress) -> Iterator:
+    def decoding(self, request: Request = Request()) -> Decoding:  # noqa: B008 - frozen
+        """How a request is decoded; SpeechError for what the model cannot do."""
+        return make_decoding(request, self.tokenizer, self.generation, self.has_ctc, self.has_aligner)
+
+    def _each(self, sources, request, decoding, batch_size, rate, progress) -> Iterator:
         open_recordings: list[Recording] = []
         window: list[tuple[Recording, int]] = []
 
@@ -129,7 +137,7 @@ class Transcriber(ABC):
             for at in range(0, len(todo), batch_size):
                 rows = todo[at : at + batch_size]
                 pieces = [recording.pieces[number] for recording, number in rows]
-                for (recording, number), heard in zip(rows, self._hear(pieces, prompt, options, how), strict=True):
+                for (recording, number), heard in zip(rows, self._hear(pieces, decoding), strict=True):
                     recording.keep(number, heard)
                 progress(sum(len(piece.waveform) for piece in pieces) / self.sample_rate)
             window.clear()
@@ -191,80 +199,57 @@ class Transcriber(ABC):
         blocks = open_blocks(source, sampling_rate, self.sample_rate, Limits(max_seconds=MAX_SECONDS))
         return self._long_enough(source, np.concatenate(list(blocks)))
 
-    def _hear(self, pieces: Sequence[Piece], prompt: list[int], options: BeamOptions, how: str) -> list[Heard]:
+    def _hear(self, pieces: Sequence[Piece], decoding: Decoding) -> list[Heard]:
         waveforms = [piece.waveform for piece in pieces]
         encoded = self.encode(waveforms)
+        best = [found[0] for found in self.search(waveforms, decoding, encoded)]
+        judged = [self._judge(hypothesis, encoded, row, decoding) for row, hypothesis in enumerate(best)]
+        again = [row for row, verdict in enumerate(judged) if verdict.reasons]
+        second = decoding.second
+        if again and second is not None:
+            for row, found in zip(again, self.search([waveforms[row] for row in again], second), strict=True):
+                verdict = self._judge(found[0], encoded, row, decoding)
+                if verdict.better_than(judged[row]):
+                    best[row], judged[row] = found[0], verdict
         heard = []
-        for row, (piece, [best, *_]) in enumerate(
-            zip(pieces, self.search(waveforms, prompt, options, encoded, how == "tokens"), strict=True)
-        ):
-            words = self._words(best, encoded, row, piece, prompt, how)
-            heard.append(Heard(words, best.token_log_probs[len(best.tokens) :]))
+        for row, (piece, hypothesis, verdict) in enumerate(zip(pieces, best, judged, strict=True)):
+            words = [] if verdict.silent else self._words(hypothesis, encoded, row, piece, decoding)
+            heard.append(Heard(words, hypothesis.token_log_probs[len(hypothesis.tokens) :], verdict))
         return heard
 
+    def _judge(self, best: Hypothesis, encoded: Any, row: int, decoding: Decoding) -> Verdict:
+        log_probs = self.ctc_log_probs(encoded, row) if self.has_ctc else None
+        text = self.tokenizer.decode(best.tokens).strip()
+        average = sum(best.token_log_probs) / max(1, len(best.token_log_probs))
+        if log_probs is None or self.tokenizer.blank_id is None:
+            return decoding.guards.judge(text, average, compression_ratio(text))
+        blank, marks = self.tokenizer.blank_id, self.tokenizer.times
+        agreement = ctc_agreement(log_probs, [token for token in best.tokens if token not in marks], blank)
+        silence = no_speech_prob(log_probs, blank)
+        return decoding.guards.judge(text, average, compression_ratio(text), silence, agreement)
+
     def search(
-        self,
-        waveforms: Sequence[np.ndarray],
-        prompt: list[int],
-        options: BeamOptions,
-        encoded: Any = None,
-        with_times: bool = False,
+        self, waveforms: Sequence[np.ndarray], decoding: Decoding, encoded: Any = None
     ) -> list[list[Hypothesis]]:
         """[samples] arrays as `load` gives them -> n best per utterance; `encoded` where that is known already."""
         encoded = self.encode(waveforms) if encoded is None else encoded
-        if self.generation.count_prompt:
-            options = replace(options, length_offset=len(prompt))
+        options, prompt, tokenizer, g = decoding.options, decoding.prompt, self.tokenizer, self.generation
         step = self.step(encoded, with_attention=options.coverage_penalty > 0)
         scores, state = step.first(np.tile(np.array(prompt, np.int64), (len(waveforms), 1)))
         seconds = np.array([len(w) for w in waveforms]) / self.sample_rate
-        caps = np.ceil(seconds * self.generation.max_tokens_per_second) + self.generation.extra_tokens
-        caps = np.clip(caps, 1, self.max_tokens - len(prompt) - 1)
-        allowed = {self.tokenizer.eos_id, *(self.tokenizer.times if with_times else ())}
-        rules = [suppress([i for i in self.tokenizer.special_ids if i not in allowed]), max_repeats(MAX_REPEATS)]
-        return beam_search(step, scores, state, options, caps.astype(int), rules)
+        caps = np.ceil(seconds * g.max_tokens_per_second) + g.extra_tokens
+        caps = np.clip(caps, 1, self.max_tokens - len(prompt) - 1).astype(int)
+        times = set(tokenizer.times) if decoding.word_times == "tokens" else set()
+        never = [i for i in tokenizer.special_ids if i != tokenizer.eos_id and i not in times]
+        rules = [suppress(never), max_repeats(g.max_repeats, LONGEST_LOOP, g.max_token_repeats)]
+        scorers: list[Scorer] = [decoding.hot_words] if decoding.hot_words is not None else []
+        if decoding.ctc_weight:
+            assert tokenizer.blank_id is not None
+            log_probs = [self.ctc_log_probs(encoded, row) for row in range(len(waveforms))]
+            scorers.append(CtcPrefix(log_probs, tokenizer.blank_id, options.eos, decoding.ctc_weight, outside=never))
+        return beam_search(step, scores, state, options, caps, rules, scorers)
 
-    def options(self, beam_size: int | None = None, length_penalty: float | None = None) -> BeamOptions:
-        """Search settings, the model's own where None. SpeechError for a value out of range."""
-        size = self.generation.beam_size if beam_size is None else beam_size
-        alpha = self.generation.length_penalty if length_penalty is None else length_penalty
-        if size < 1:
-            raise SpeechError(f"beam_size {size} must be at least 1")
-        if not abs(alpha) <= MAX_LENGTH_PENALTY:
-            raise SpeechError(f"length_penalty {alpha:g} is outside -{MAX_LENGTH_PENALTY:g} ... {MAX_LENGTH_PENALTY:g}")
-        g = self.generation
-        return BeamOptions(
-            eos=self.tokenizer.eos_id,
-            size=size,
-            length_penalty=alpha,
-            temperature=g.temperature,
-            eos_penalty=g.eos_penalty,
-            ended_stay=g.ended_stay,
-            rank_normalised=g.rank_normalised,
-        )
-
-    def prompt(self, request: Request, with_times: bool = False) -> list[int]:
-        """Ids before the text."""
-        own = request.language or self.generation.language
-        target = request.target_language or ("en" if request.task == "translate" else own)
-        asked = Prompt(request.task, own, target, self.generation.punctuation, timestamp=with_times)
-        return asked.ids(self.tokenizer, self.generation.prompt_format)
-
-    def _word_times(self, request: Request) -> str:
-        """The way to word times that a request gets."""
-        how, ctc = request.word_times, self.has_ctc and self.tokenizer.blank_id is not None
-        tokens = bool(self.tokenizer.times) and "timestamp" in FORMATS[self.generation.prompt_format]
-        if how not in WORD_TIMES:
-            raise SpeechError(f"word_times {how!r} is not one of {', '.join(WORD_TIMES)}")
-        if (how == "ctc" and not ctc) or (how == "tokens" and not tokens):
-            lacks = "CTC head" if how == "ctc" else "tokens of time"
-            raise SpeechError(f"word_times {how!r}: this model has no {lacks}; choose auto or attention")
-        if how != "auto":
-            return how
-        return "ctc" if ctc else "tokens" if tokens and request.word_timestamps else "attention"
-
-    def _words(
-        self, best: Hypothesis, encoded: Any, row: int, piece: Piece, prompt: list[int], how: str
-    ) -> list[TimedWord]:
+    def _words(self, best: Hypothesis, encoded: Any, row: int, piece: Piece, decoding: Decoding) -> list[TimedWord]:
         """Words of a text with their times in the recording."""
         if not best.tokens:
             return []
@@ -272,17 +257,12 @@ class Transcriber(ABC):
         clock = Clock(
             self.frame_seconds, self._padding(samples)[0] / self.sample_rate, piece.waveform, self.sample_rate
         )
-        if how == "tokens":
+        if decoding.word_times == "tokens":
             marks = {token: seconds - clock.shift for token, seconds in self.tokenizer.times.items()}
             groups, spans = marked_words(best.tokens, marks)
         else:
             groups = group_words([self.tokenizer.pieces[i] for i in best.tokens])
-            if how == "ctc":
-                assert self.tokenizer.blank_id is not None
-                frames = ctc_align(self.ctc_log_probs(encoded, row), best.tokens, self.tokenizer.blank_id)
-            else:
-                frames = attention_align(self.cross_attention(encoded, row, prompt, best.tokens))
-            spans = word_spans(groups, frames, clock)
+            spans = self._spans(groups, best.tokens, encoded, row, clock, decoding)
         words = []
         for group, span in zip(groups, spans, strict=True):
             tokens = [best.tokens[i] for i in group]
@@ -294,3 +274,19 @@ class Transcriber(ABC):
     def _transcript(self, recording: Recording, request: Request) -> Transcript:
         language = request.language or self.generation.language
         return recording.transcript(self.tokenizer, language, self.sample_rate, request.word_timestamps)
+
+    def _spans(
+        self, groups: list[list[int]], tokens: list[int], encoded: Any, row: int, clock: Clock, decoding: Decoding
+    ) -> list[Span]:
+        """Seconds of each word."""
+        if decoding.word_times == "attention":
+            frames = attention_align(self.cross_attention(encoded, row, decoding.prompt, tokens))
+        elif self.has_ctc:
+            assert self.tokenizer.blank_id is not None
+            frames = ctc_align(self.ctc_log_probs(encoded, row), tokens, self.tokenizer.blank_id)
+        else:
+            words = [self.tokenizer.decode([tokens[i] for i in group]) for group in groups]
+            frames, frame_seconds = self.aligner_spans(clock.waveform, words)
+            clock = clock._replace(frame_seconds=frame_seconds, shift=0.0)
+            groups = [[i] for i in range(len(groups))]
+        return word_spans(groups, frames, clock)

@@ -37,6 +37,8 @@ class Segment:
     no_speech_prob: float = 0.0
     token_logprobs: list[float] = field(default_factory=list)
     """of `tokens`, by the model alone"""
+    doubts: list[str] = field(default_factory=list)
+    """why the text of the piece may be wrong, as whisper's thresholds and the CTC head say"""
     words: list[Word] = field(default_factory=list)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from speech.cli import FORMATS, main
+from speech.cli import main
+from speech.cli_transcribe import FORMATS
 from speech.errors import SpeechError
 
 COMMANDS = (

@@ -18,7 +18,11 @@ FOREIGN = {
     "TransformerDecoder",
     "TransformerDecoderLayer",
 }
-OUTPUT_DISTRIBUTIONS = {("speech/models/aed.py", "log_softmax"), ("speech/models/step.py", "log_softmax")}
+OUTPUT_DISTRIBUTIONS = {
+    ("speech/models/ctc.py", "log_softmax"),
+    ("speech/models/aed.py", "log_softmax"),
+    ("speech/models/step.py", "log_softmax"),
+}
 
 
 def uses(tree: ast.AST, names: set[str], function: str = "") -> list[tuple[str, str]]:

@@ -1,19 +1,27 @@
 import io
+import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from safetensors.torch import load_file, save_file
+from sentencepiece import SentencePieceProcessor
 
+from speech.aligner_folder import ALIGNER, Aligner, save_aligner
 from speech.errors import AudioError, SpeechError
 from speech.folder import save_model
 from speech.generation import GenerationConfig
 from speech.models.aed import AED
+from speech.models.ctc import CTCConfig, CTCModel
 from speech.nn.config import AEDConfig, DecoderConfig, EncoderConfig, FrontendConfig
 from speech.recognizer import load_model, pick_device
-from speech.request import Request
+from speech.request import UNGUARDED, Request, parse_hotwords
+from speech.search.alignment import ctc_align
+from speech.search.ctc_prefix import ctc_greedy, ctc_score
 from speech.text.tokenizer import Tokenizer
 
 RATE = 16000
@@ -69,21 +77,21 @@ def test_a_batch_equals_its_singles(make_model, kind, pad_seconds, beam_size):
 @pytest.mark.parametrize("beta", [0.0, 0.3])
 def test_scores_of_a_batch_are_those_of_its_singles(make_model, beta):
     model = make_model()
-    options = replace(model.options(beam_size=4), n_best=4, coverage_penalty=beta)
-    prompt = model.prompt(Request())
-    together = model.search(WAVEFORMS, prompt, options)
+    decoding = model.decoding(Request(beam_size=4))
+    decoding = replace(decoding, options=replace(decoding.options, n_best=4, coverage_penalty=beta))
+    together = model.search(WAVEFORMS, decoding)
     for waveform, found in zip(WAVEFORMS, together, strict=True):
-        [alone] = model.search([waveform], prompt, options)
+        [alone] = model.search([waveform], decoding)
         assert [h.tokens for h in found] == [h.tokens for h in alone]
         assert [h.score for h in found] == pytest.approx([h.score for h in alone], 1e-3)
 
 
 def test_silence_around_the_audio_is_part_of_what_is_heard(make_model):
     model = make_model(pad_seconds=0.25)
-    [[padded]] = model.search([WAVEFORMS[1]], model.prompt(Request()), model.options())
+    [[padded]] = model.search([WAVEFORMS[1]], model.decoding())
     duration = model.transcribe(WAVEFORMS[1], sampling_rate=RATE).duration
     model = make_model()
-    [[by_hand]] = model.search([np.pad(WAVEFORMS[1], 4000)], model.prompt(Request()), model.options())
+    [[by_hand]] = model.search([np.pad(WAVEFORMS[1], 4000)], model.decoding())
     assert padded.tokens[:9] == by_hand.tokens[:9]
     assert padded.token_log_probs[:9] == pytest.approx(by_hand.token_log_probs[:9], 1e-3)
     assert duration == 31000 / RATE
@@ -127,7 +135,11 @@ def test_what_is_wrong_with_an_array_is_said(make_model):
         ((good * 32767).astype(np.int16), RATE, r"has int16 samples, needs floating-point ones in \[-1, 1\]"),
         (np.array(["a"] * 8000), RATE, "floating-point"),
         (good[:159], RATE, "159 samples at 16000 Hz are too short for one frame"),
-        (good * 30000, RATE, r"a sample of 2\d+\S*, floating-point ones lie in \[-1, 1\]; divide those at the scale of 16"),
+        (
+            good * 30000,
+            RATE,
+            r"a sample of 2\d+\S*, floating-point ones lie in \[-1, 1\]; divide those at the scale",
+        ),
         (3.5, RATE, "float is no audio: give a path, bytes, a file or a numpy array"),
         (None, RATE, "NoneType is no audio"),
     ]:
@@ -151,9 +163,9 @@ def test_short_recordings_are_filled_up_on_both_sides(make_model):
 def test_a_translation_has_the_language_that_is_asked_for(make_model):
     model = make_model()
     special = model.tokenizer.special
-    asked = model.prompt(Request(language="en", task="translate", target_language="de"))
+    asked = model.decoding(Request(language="en", task="translate", target_language="de")).prompt
     assert [special("<|en|>"), special("<|translate|>"), special("<|de|>")] == asked[1:4]
-    assert model.prompt(Request(language="de", task="translate"))[3] == special("<|en|>")
+    assert model.decoding(Request(language="de", task="translate")).prompt[3] == special("<|en|>")
     with pytest.raises(SpeechError, match="task 'translate' from 'en' to 'en': it needs another target language"):
         model.transcribe(WAVEFORMS[0], sampling_rate=RATE, task="translate")
 
@@ -260,8 +272,9 @@ def test_wrong_settings_are_refused_before_any_audio_is_read(make_model):
 
 def test_settings_of_the_model_hold_where_none_are_given(make_model):
     model = make_model(beam_size=3, length_penalty=0.2, language="de")
-    assert (model.options().size, model.options().length_penalty) == (3, 0.2)
-    assert (model.options(1, 0.0).size, model.options(1, 0.0).length_penalty) == (1, 0.0)
+    assert (model.decoding().options.size, model.decoding().options.length_penalty) == (3, 0.2)
+    own, asked = model.decoding().options, model.decoding(Request(beam_size=1, length_penalty=0.0)).options
+    assert asked == replace(own, size=1, length_penalty=0.0)
     assert model.transcribe(WAVEFORMS[0], sampling_rate=RATE).language == "de"
     assert model.transcribe(WAVEFORMS[0], sampling_rate=RATE, language="en").language == "en"
 
@@ -270,8 +283,8 @@ def test_prompt_follows_language_and_task(make_model):
     model = make_model(language="de")
     symbol = model.tokenizer.special
     head = [symbol("<|startoftranscript|>"), symbol("<|de|>")]
-    assert model.prompt(Request()) == [*head, symbol("<|transcribe|>"), symbol("<|de|>"), symbol("<|nopnc|>")]
-    assert model.prompt(Request(language="de", task="translate")) == [
+    assert model.decoding(Request()).prompt == [*head, symbol("<|transcribe|>"), symbol("<|de|>"), symbol("<|nopnc|>")]
+    assert model.decoding(Request(language="de", task="translate")).prompt == [
         *head,
         symbol("<|translate|>"),
         symbol("<|en|>"),
@@ -309,11 +322,11 @@ def test_a_loop_is_left_after_ten(make_model):
 
 def test_a_transcript_says_what_was_heard(make_model):
     model = make_model()
-    found = model.transcribe(WAVEFORMS[1], sampling_rate=RATE)
+    found = model.transcribe(WAVEFORMS[1], sampling_rate=RATE, **UNGUARDED)
     [segment] = found.segments
     assert found.text == segment.text == model.tokenizer.decode(segment.tokens).strip() != ""
     assert 0 <= segment.start < segment.end <= found.duration + 1e-3 and found.duration == 31000 / RATE
-    [[best]] = model.search([WAVEFORMS[1]], model.prompt(Request()), model.options())
+    [[best]] = model.search([WAVEFORMS[1]], model.decoding())
     assert segment.avg_logprob == pytest.approx(sum(best.token_log_probs) / len(best.token_log_probs))
     with torch.no_grad():
         model.model.decoder.head_bias[model.tokenizer.eos_id] = 1000
@@ -356,14 +369,14 @@ def test_words_have_times_inside_the_audio_in_order(make_model):
 def test_word_times_come_from_what_the_model_has(make_model):
     model = make_model()
     by_ctc, by_attention = (
-        model.transcribe(WAVEFORMS[1], sampling_rate=RATE, word_timestamps=True, word_times=how)
+        model.transcribe(WAVEFORMS[1], sampling_rate=RATE, word_timestamps=True, **UNGUARDED, word_times=how)
         for how in ("ctc", "attention")
     )
     assert [w.word for w in by_ctc.words] == [w.word for w in by_attention.words]
     assert [w.start for w in by_ctc.words] != [w.start for w in by_attention.words]
-    assert model.transcribe(WAVEFORMS[1], sampling_rate=RATE, word_timestamps=True) == by_ctc
+    assert model.transcribe(WAVEFORMS[1], sampling_rate=RATE, word_timestamps=True, **UNGUARDED) == by_ctc
     model.model.ctc = None
-    assert model.transcribe(WAVEFORMS[1], sampling_rate=RATE, word_timestamps=True) == by_attention
+    assert model.transcribe(WAVEFORMS[1], sampling_rate=RATE, word_timestamps=True, **UNGUARDED) == by_attention
     for how, message in [
         ("ctc", "word_times 'ctc': this model has no CTC head; choose auto or attention"),
         ("tokens", "word_times 'tokens': this model has no tokens of time"),
@@ -371,3 +384,98 @@ def test_word_times_come_from_what_the_model_has(make_model):
     ]:
         with pytest.raises(SpeechError, match=message):
             model.transcribe(WAVEFORMS[1], sampling_rate=RATE, word_times=how)
+
+
+def test_an_aligner_beside_the_model_gives_its_word_times(make_model, tmp_path):
+    model = make_model(max_tokens_per_second=4.0)
+    spe = SentencePieceProcessor(model_file=str(tmp_path / "t.model"))
+    torch.manual_seed(1)
+    net = CTCModel(CTCConfig(model.model.config.frontend, model.model.config.encoder), spe.get_piece_size()).eval()
+    save_aligner(tmp_path / "model" / ALIGNER, Aligner(net, spe))
+    config = json.loads((tmp_path / "model/config.json").read_text())
+    (tmp_path / "model/config.json").write_text(json.dumps({**config, "ctc": False}))
+    weights = load_file(tmp_path / "model/model.safetensors")
+    save_file({k: v for k, v in weights.items() if not k.startswith("ctc.")}, tmp_path / "model/model.safetensors")
+    model = load_model(tmp_path / "model", "cpu")
+    asked = dict(sampling_rate=RATE, word_timestamps=True, **UNGUARDED)
+    found = model.transcribe(WAVEFORMS[1], **asked)
+    with torch.no_grad():
+        log_probs = net.log_probs(torch.from_numpy(WAVEFORMS[1])[None], torch.tensor([31000]))[0][0].numpy()
+    ids = [spe.encode(word.word) for word in found.words]
+    spans = ctc_align(log_probs, sum(ids, []), spe.get_piece_size())
+    at = 0
+    for word, own in zip(found.words, ids, strict=True):  # words grow from their peaks
+        assert word.start <= spans[at].start * net.frame_seconds + 1e-3
+        assert word.end >= min(spans[at + len(own) - 1].end * net.frame_seconds, found.duration) - 1e-3
+        at += len(own)
+    assert len(found.words) > 2
+    by_attention = model.transcribe(WAVEFORMS[1], **asked, word_times="attention")
+    assert [w.word for w in by_attention.words] == [w.word for w in found.words] and by_attention != found
+    with pytest.raises(SpeechError, match="ctc_weight 0.5: this model has no CTC head"):
+        model.transcribe(WAVEFORMS[1], sampling_rate=RATE, ctc_weight=0.5)
+
+
+def test_a_doubtful_text_is_sought_again_with_a_beam_and_the_ctc_head(make_model):
+    model = make_model()
+    plain = model.transcribe(WAVEFORMS, sampling_rate=RATE, **UNGUARDED)
+    guarded = model.transcribe(WAVEFORMS, sampling_rate=RATE, logprob_threshold=-2.0, ctc_agreement_threshold=0.01)
+    careful = model.transcribe(WAVEFORMS, sampling_rate=RATE, beam_size=4, ctc_weight=0.3, **UNGUARDED)
+    chosen = [
+        "plain" if g.text == p.text else "careful" if g.text == c.text else "neither"
+        for p, c, g in zip(plain, careful, guarded, strict=True)
+    ]
+    assert set(chosen) == {"plain", "careful"}
+    assert all(s.doubts == [] for t in plain for s in t.segments)
+    doubts = {doubt.split()[0] for t in guarded for s in t.segments for doubt in s.doubts}
+    assert "avg_logprob" in doubts and doubts <= {"compression_ratio", "avg_logprob", "ctc_agreement"}
+    alone = [
+        model.transcribe(x, sampling_rate=RATE, logprob_threshold=-2.0, ctc_agreement_threshold=0.01) for x in WAVEFORMS
+    ]
+    assert [(t.text, [s.doubts for s in t.segments]) for t in alone] == [
+        (t.text, [s.doubts for s in t.segments]) for t in guarded
+    ]
+
+
+def test_no_text_where_the_ctc_head_hears_nothing(make_model):
+    model = make_model()
+    with torch.no_grad():
+        model.model.ctc.bias[model.tokenizer.blank_id] = 100
+    asked = {**UNGUARDED, "sampling_rate": RATE}
+    assert model.transcribe(WAVEFORMS[1], **asked).text
+    assert model.transcribe(WAVEFORMS[1], **{**asked, "no_speech_threshold": 0.6}).segments == []
+
+
+def test_the_ctc_head_decides_alone_at_full_weight(make_model):
+    model = make_model(max_token_repeats=99, max_repeats=99, max_tokens_per_second=50.0)
+    with torch.no_grad():
+        model.model.ctc.weight.mul_(30)
+    for waveform in WAVEFORMS[1], WAVEFORMS[4]:
+        log_probs = model.ctc_log_probs(model.encode([waveform]), 0)
+        asked = dict(sampling_rate=RATE, beam_size=8, ctc_weight=1.0, length_penalty=0.0, **UNGUARDED)
+        found = [token for s in model.transcribe(waveform, **asked).segments for token in s.tokens]
+        heard = [t for t in ctc_greedy(log_probs, model.tokenizer.blank_id) if t not in model.tokenizer.special_ids]
+        score = partial(ctc_score, log_probs, blank=model.tokenizer.blank_id)
+        assert score(ids=found) >= score(ids=heard)
+    model.model.ctc = None
+    with pytest.raises(SpeechError, match="ctc_weight 1: this model has no CTC head; choose 0"):
+        model.transcribe(WAVEFORMS[0], sampling_rate=RATE, ctc_weight=1.0)
+    with pytest.raises(SpeechError, match="ctc_weight 1.5 is outside 0 ... 1"):
+        make_model().transcribe(WAVEFORMS[0], sampling_rate=RATE, ctc_weight=1.5)
+
+
+def test_hot_words_are_expected(make_model):
+    model = make_model()
+    asked = dict(sampling_rate=RATE, beam_size=4, **UNGUARDED)
+    plain, hot = (
+        [t.text.split().count("seven") for t in model.transcribe(WAVEFORMS, **asked, hotwords=words)]
+        for words in ((), {"seven": 4.0})
+    )
+    assert sum(hot) > sum(plain)
+    for words, message in [(["ß"], "hot word 'ß'"), ([" "], "is empty"), ({"one": 99.0}, "weight 99 is not above 0")]:
+        with pytest.raises(SpeechError, match=message):
+            model.transcribe(WAVEFORMS, **asked, hotwords=words)
+
+
+def test_hot_words_of_the_command_line():
+    assert parse_hotwords("") == {} and parse_hotwords(" a b, c:2 ,,") == {"a b": 1.5, "c": 2.0}
+    assert parse_hotwords("3:30 pm") == {"3:30 pm": 1.5}  # no weight

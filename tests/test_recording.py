@@ -23,7 +23,7 @@ def test_a_transcript_is_put_together_from_pieces(tmp_path):
     assert not recording.finished
     for i, (words, end) in enumerate([([one, two], [-0.1]), ([two, three], []), ([], [-3.0])]):
         recording.keep(i, Heard(words, end))
-    assert recording.finished and all(not len(piece.waveform) for piece in recording.pieces)
+    assert recording.finished and all(piece.waveform.base is None for piece in recording.pieces)
     found = recording.transcript(tokenizer, "en", 16000, list_words=True)
     assert found.text == "one two three" == " ".join(w.word for w in found.words)
     assert (found.duration, found.language) == (12.5, "en")

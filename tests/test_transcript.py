@@ -35,6 +35,7 @@ def test_json_has_the_keys_of_whisper():
         "compression_ratio": 0.75,
         "no_speech_prob": 0.0,
         "token_logprobs": [],
+        "doubts": [],
         "words": [{"word": " fünf", "start": 0.25, "end": 0.5, "probability": 0.75}],
     }
 

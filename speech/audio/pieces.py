@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Cutter:
         self.samples = np.concatenate([self.samples, block])
         self.probs = np.concatenate([self.probs, self.detector.push(block, last)])
         while (found := self._next(last)) is not None:
-            if found is not False:
+            if found:
                 yield found
 
     def _sample(self, frame: int) -> int:
@@ -62,7 +63,7 @@ class Cutter:
         self.samples, self.probs = self.samples[self._sample(frames) :], self.probs[frames:]
         self.at, self.low, self.inside = self.at + frames, low, inside
 
-    def _piece(self, begin: int, end: int, first: int, last: int) -> Piece | bool:
+    def _piece(self, begin: int, end: int, first: int, last: int) -> Piece | Literal[False]:
         """False where there is hardly any speech, unless the piece before counts on this one for its last word."""
         if not self.inside and (self.probs[begin:end] >= SPEECH).sum() < _frames(MIN_SPEECH_SECONDS):
             return False
@@ -70,7 +71,7 @@ class Cutter:
         seconds = [(self.at + frame) * FRAME_SECONDS for frame in (begin, max(begin, first), last)]
         return Piece(seconds[0], self.samples[start:stop], seconds[1], seconds[2])
 
-    def _next(self, final: bool) -> Piece | bool | None:
+    def _next(self, final: bool) -> Piece | Literal[False] | None:
         """The next piece of the buffer, False for one that is left out, None where more must be known first."""
         probs, pad, count = self.probs, _frames(PAD_SECONDS), len(self.probs)
         speech = np.flatnonzero(probs >= SPEECH)
@@ -105,7 +106,7 @@ class Cutter:
         self._drop(keep, low=cut - keep, inside=True)
         return piece
 
-    def _cut(self, begin: int, end: int, after: int) -> Piece | bool:
+    def _cut(self, begin: int, end: int, after: int) -> Piece | Literal[False]:
         """A piece that ends in a pause; the next one begins at `after` or later."""
         piece = self._piece(begin, end, self.low, after)
         self._drop(after)

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from speech.errors import SpeechError, one_line
 from speech.generation import GenerationConfig
-from speech.importers.names import fill, rename
+from speech.importers.names import assemble, rename
+from speech.importers.settings import MAX_COUNT, Settings
 from speech.models.aed import AED
 from speech.nn.config import AEDConfig, DecoderConfig, EncoderConfig, FrontendConfig
 from speech.text.base import BaseTokenizer
 from speech.text.firered import FireRedTokenizer
 
+FILES = ["model.pth.tar", "cmvn.ark", "dict.txt", "train_bpe1000.model"]
 BLOCK = r"encoder\.layer_stack\.(\d+)\."
 OURS = r"encoder.blocks.\1."
 LAYER = r"decoder\.layer_stack\.(\d+)\."
@@ -52,20 +54,19 @@ RULES = [
     (r"ctc\.ctc_lo\.(\w+)", r"ctc.\1"),  # version 2
 ]
 DROPPED = [r"encoder\.positional_encoding\.pe", r"decoder\.positional_encoding\.pe", r"decoder\.tgt_word_prj\.weight"]
-ARGUMENTS = {"idim", "odim", "n_layers_enc", "n_layers_dec", "n_head", "d_model", "kernel_size"}
 
 
 def model_config(arguments: dict[str, Any], ctc: bool) -> AEDConfig:
     """Settings of the family at the sizes of a checkpoint; the feed-forward width is always four times the model's."""
-    if missing := sorted(ARGUMENTS - set(arguments)):
-        raise SpeechError(f"the arguments of the checkpoint lack {', '.join(missing)}")
-    d, heads = arguments["d_model"], arguments["n_head"]
-    dropout = float(arguments.get("dropout_rate", 0.1))
+    args = Settings(arguments, "arguments of the checkpoint")
+    d, heads, dropout = args.size("d_model"), args.size("n_head"), args.number("dropout_rate", 0.1)
     return AEDConfig(
-        frontend=FrontendConfig(kind="kaldi", n_mels=arguments["idim"], wave_scale=32768.0, low_hz=20.0, norm="global"),
+        frontend=FrontendConfig(
+            kind="kaldi", n_mels=args.size("idim", MAX_COUNT), wave_scale=32768.0, low_hz=20.0, norm="global"
+        ),
         encoder=EncoderConfig(
             d_model=d,
-            n_layers=arguments["n_layers_enc"],
+            n_layers=args.size("n_layers_enc", MAX_COUNT),
             n_heads=heads,
             d_ff=4 * d,
             subsampling="conv4",
@@ -73,14 +74,14 @@ def model_config(arguments: dict[str, Any], ctc: bool) -> AEDConfig:
             qkv_norm=True,
             attn_bias=False,
             conv_mult=2,
-            conv_kernel=arguments["kernel_size"],
+            conv_kernel=args.size("kernel_size"),
             conv_norm="layer",
             conv_bias=False,
             dropout=dropout,
         ),
         decoder=DecoderConfig(
             d_model=d,
-            n_layers=arguments["n_layers_dec"],
+            n_layers=args.size("n_layers_dec", MAX_COUNT),
             n_heads=heads,
             d_ff=4 * d,
             act="gelu",
@@ -100,11 +101,14 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             package = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return vars(package["args"]), package["model_state_dict"]
+        arguments, weights = vars(package["args"]), package["model_state_dict"]
     except OSError as error:
         raise SpeechError(f"{path}: cannot be read ({error.strerror or one_line(error)})") from None
     except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, TypeError, EOFError) as error:
         raise SpeechError(f"{path}: not a FireRedASR checkpoint ({type(error).__name__}: {one_line(error)})") from None
+    if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
+        raise SpeechError(f"{path}: model_state_dict is not a mapping of names to weights")
+    return arguments, weights
 
 
 def read_cmvn(path: Path) -> tuple[Tensor, Tensor]:
@@ -147,6 +151,7 @@ def read(folder: Path) -> tuple[AED, BaseTokenizer, GenerationConfig]:
         max_tokens_per_second=25.0,  # one a frame of the encoder
         extra_tokens=0,
         max_seconds=60.0,
+        max_repeats=10,
         language="zh",
         prompt_format="firered",
         temperature=1.25,
@@ -162,10 +167,7 @@ def read_model(folder: Path) -> AED:
     if emb is None or head is None or not torch.equal(emb, head):
         raise SpeechError(f"{folder}: embedding and output projection differ, in FireRedASR they are one")
     config = model_config(arguments, ctc="ctc.ctc_lo.weight" in weights)
-    with torch.device("meta"):
-        model = AED(config, arguments["odim"])
-    renamed = rename(weights, RULES, DROPPED)
+    size = Settings(arguments, "arguments of the checkpoint").size("odim")
     mean, inv_std = read_cmvn(folder / "cmvn.ark")
-    model.frontend = type(model.frontend)(config.frontend)  # its tables are made, not loaded
-    fill(model, {**renamed, "frontend.mean": mean, "frontend.inv_std": inv_std}, str(folder))
-    return model.eval()
+    renamed = {**rename(weights, RULES, DROPPED), "frontend.mean": mean, "frontend.inv_std": inv_std}
+    return assemble(lambda: AED(config, size), renamed, str(folder))

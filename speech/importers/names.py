@@ -1,12 +1,18 @@
 """Foreign weights under our names: nothing is left over, nothing is guessed."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
+import torch
 from torch import Tensor
 
-from speech.errors import SpeechError
+from speech.errors import SpeechError, one_line
 from speech.models.aed import AED
+from speech.models.ctc import CTCModel
+from speech.nn.frontend import Frontend
+
+Model = TypeVar("Model", AED, CTCModel)
 
 
 def rename(
@@ -31,7 +37,23 @@ def rename(
     return out
 
 
-def fill(model: AED, weights: Mapping[str, Tensor], what: str) -> None:
+def assemble(make: Callable[[], Model], weights: Mapping[str, Tensor], what: str) -> Model:
+    """The model that `make` builds, filled, on the CPU in eval mode. The tables of its front end are made, not loaded.
+
+    SpeechError, beginning with `what`, for settings that build none and for weights that do not fit.
+    """
+    try:
+        with torch.device("meta"):
+            model = make()
+        model.frontend = Frontend(model.config.frontend)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # values no layer can have
+        raise SpeechError(f"{what}: the settings build no model: {one_line(error)}") from None
+    statistics = {"frontend.mean": model.frontend.mean, "frontend.inv_std": model.frontend.inv_std}
+    _fill(model, {**statistics, **weights}, what)
+    return model.eval()
+
+
+def _fill(model: Model, weights: Mapping[str, Tensor], what: str) -> None:
     """Loads every parameter and buffer; SpeechError names those that are missing, left over or of another shape."""
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     theirs = {name: tuple(tensor.shape) for name, tensor in weights.items()}

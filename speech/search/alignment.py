@@ -41,7 +41,7 @@ def attention_align(weights: np.ndarray) -> list[Span] | None:
 
 
 def _best_path(tokens: np.ndarray, gap: np.ndarray, apart: np.ndarray) -> list[Span]:
-    """Viterbi over gap, token, ... gap: scores [T, U] and [T] -> spans. Where `apart` [U - 1] a gap must come between."""
+    """Viterbi over gap, token, ... gap: scores [T, U] and [T] -> spans. `apart` [U - 1]: a gap must come between."""
     frames, count = tokens.shape
     if not count:
         return []

@@ -4,12 +4,13 @@ Size 1 is greedy: it ends where the end is the likeliest token.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 NEVER = np.float32(-np.inf)
+Item = TypeVar("Item")
 
 
 class Scores(NamedTuple):
@@ -22,6 +23,20 @@ Step = Callable[[np.ndarray, np.ndarray, Any], tuple[Scores, Any]]
 """tokens [N], parents [N] (row of the previous call that each row continues), state -> scores, state."""
 Rule = Callable[[list[list[int]], np.ndarray, np.ndarray], None]
 """Edits log_probs [N, C] in place, given the tokens of each row so far and the token of each column [N, C]."""
+
+
+class Scorer(Protocol):
+    """Adds to what hypotheses are ranked by, never to the model's log-probabilities."""
+
+    most: float
+    """no token raises a hypothesis by more, its log-probability included: 0 where none can raise it"""
+
+    def __call__(
+        self, history: list[list[int]], utterances: np.ndarray, log_probs: np.ndarray, ids: np.ndarray
+    ) -> np.ndarray:
+        """Tokens and utterance [N] of each row, log_probs [N, C] after the rules, ids [N, C] -> bonus [N, C] float64,
+        finite or -inf. A text that is cut off asks for the bonus of eos at a log-probability of 0."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,8 +68,9 @@ class BeamOptions:
 class Hypothesis:
     tokens: list[int]
     score: float
-    """normalised; what hypotheses are ranked by"""
+    """normalised, bonuses included; what hypotheses are ranked by"""
     log_prob: float
+    """the model's own, as are those of the tokens"""
     token_log_probs: list[float]
     finished: bool
     """False when it hit the cap without eos"""
@@ -64,11 +80,12 @@ class Hypothesis:
 class _Row:
     tokens: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
-    total: float = 0.0
+    log_prob: float = 0.0
+    total: float = 0.0  # with the bonuses
     coverage: np.ndarray | None = None
 
-    def extend(self, token: int, log_prob: float, coverage: np.ndarray | None) -> "_Row":
-        return _Row([*self.tokens, token], [*self.log_probs, log_prob], self.total + log_prob, coverage)
+    def extend(self, token: int, log_prob: float, total: float, coverage: np.ndarray | None = None) -> "_Row":
+        return _Row([*self.tokens, token], [*self.log_probs, log_prob], self.log_prob + log_prob, total, coverage)
 
 
 def length_norm(length: int, alpha: float) -> float:
@@ -91,8 +108,9 @@ def coverage_score(coverage: np.ndarray, beta: float) -> float:
 class _Utterance:
     """The hypotheses of one utterance: `live` rows in step order and the finished ones."""
 
-    def __init__(self, options: BeamOptions, max_tokens: int):
+    def __init__(self, options: BeamOptions, max_tokens: int, scorers: Sequence[Scorer], place: int):
         self.options, self.cap = options, max_tokens
+        self.scorers, self.place = scorers, place
         self.live: list[_Row] = [_Row()]
         self.ended: list[_Row] = []  # in the beam, with ended_stay
         self.done: list[Hypothesis] = []
@@ -107,14 +125,30 @@ class _Utterance:
         score = row.total / self._norm(len(tokens) + 1 if o.ended_stay else len(row.tokens))
         if o.coverage_penalty and row.coverage is not None:
             score += coverage_score(row.coverage, o.coverage_penalty)
-        self.done.append(Hypothesis(tokens, score, row.total, row.log_probs, finished))
+        self.done.append(Hypothesis(tokens, score, row.log_prob, row.log_probs, finished))
         self.done.sort(key=lambda h: -h.score)
         del self.done[o.n_best :]
 
-    def advance(self, log_probs: np.ndarray, ids: np.ndarray, attention: np.ndarray | None) -> list[int]:
+    def _cut(self, rows: list[_Row]) -> None:
+        """Finish rows without eos, with the bonuses that it would have had."""
+        for row, bonus in zip(rows, self._endings(rows), strict=True):
+            self._finish(replace(row, total=row.total + bonus), False)
+
+    def _endings(self, rows: list[_Row]) -> list[float]:
+        if not (self.scorers and rows):
+            return [0.0] * len(rows)
+        history, places = [row.tokens for row in rows], np.full(len(rows), self.place)
+        log_probs, eos = np.zeros((len(rows), 1), np.float32), np.full((len(rows), 1), self.options.eos)
+        return np.sum([scorer(history, places, log_probs, eos)[:, 0] for scorer in self.scorers], axis=0).tolist()
+
+    def advance(
+        self, log_probs: np.ndarray, bonus: np.ndarray | None, ids: np.ndarray, attention: np.ndarray | None
+    ) -> list[int]:
         """Take the best `size` continuations of the live rows [R, C]; returns the parent row of each new one."""
         o = self.options
         totals = np.array([row.total for row in self.live])[:, None] + log_probs.astype(np.float64)
+        if bonus is not None:
+            totals += bonus
         flat = totals.ravel()
         if o.ended_stay:
             return self._compete(flat, log_probs, ids)
@@ -128,7 +162,7 @@ class _Utterance:
             coverage = None
             if attention is not None:
                 coverage = attention[r] if old.coverage is None else old.coverage + attention[r]
-            new = old.extend(token, float(log_probs[r, c]), coverage)
+            new = old.extend(token, float(log_probs[r, c]), float(flat[at]), coverage)
             if token != o.eos:
                 rows.append(new)
                 parents.append(r)
@@ -136,8 +170,7 @@ class _Utterance:
                 self._finish(new, True)
         stuck = not rows and not self.done  # the rules forbid every continuation: what there is stands
         if stuck or (rows and len(rows[0].tokens) >= self.cap):
-            for row in rows or self.live:
-                self._finish(row, False)
+            self._cut(rows or self.live)
             rows = []
         self.live = rows
         if rows and self._settled():
@@ -162,7 +195,7 @@ class _Utterance:
                 stay.append(self.ended[at - len(flat)])
                 continue
             r, c = divmod(int(at), log_probs.shape[1])
-            new = self.live[r].extend(int(ids[r, c]), float(log_probs[r, c]), None)
+            new = self.live[r].extend(int(ids[r, c]), float(log_probs[r, c]), float(flat[at]))
             if new.tokens[-1] == o.eos:
                 stay.append(new)
             else:
@@ -173,8 +206,7 @@ class _Utterance:
         if not rows or len(rows[0].tokens) >= self.cap:
             for row in self.ended:
                 self._finish(row, True)
-            for row in self.live if stuck else rows:
-                self._finish(row, False)
+            self._cut(self.live if stuck else rows)
             rows = []
         self.live = rows
         return parents if rows else []
@@ -182,7 +214,8 @@ class _Utterance:
     def _settled(self) -> bool:
         """True when no live row can still beat the worst hypothesis that would be returned.
 
-        A row's log-probability only falls, and the greatest length it can reach gives the mildest normalisation.
+        Without bonuses a row only falls, and the greatest length it can reach gives the mildest normalisation. With
+        them it may rise by `most` a token, and any length may be the best. Greedy takes the end where it is the best.
         """
         o = self.options
         if o.size == 1 and self.done:
@@ -190,8 +223,9 @@ class _Utterance:
         if len(self.done) < o.n_best:
             return False
         best_live = max(row.total for row in self.live)
-        lengths = (len(self.live[0].tokens) + 1, self.cap)
-        bound = max(best_live / self._norm(n) for n in lengths)
+        most, length = sum(scorer.most for scorer in self.scorers), len(self.live[0].tokens)
+        lengths = range(length + 1, self.cap + 1) if most else (length + 1, self.cap)
+        bound = max((best_live + most * (n - length)) / self._norm(n) for n in lengths)
         return bound <= self.done[o.n_best - 1].score
 
 
@@ -212,20 +246,36 @@ def _prepare(scores: Scores, rows: list[_Row], options: BeamOptions, rules: Sequ
     return log_probs, ids
 
 
+def _filled(rows: list[Item], width: int) -> list[Item]:
+    """Fewer continuations than the beam is wide: the first is repeated."""
+    return rows + rows[:1] * (width - len(rows))
+
+
 def beam_search(
-    step: Step, first: Scores, state: Any, options: BeamOptions, max_tokens: np.ndarray, rules: Sequence[Rule] = ()
+    step: Step,
+    first: Scores,
+    state: Any,
+    options: BeamOptions,
+    max_tokens: np.ndarray,
+    rules: Sequence[Rule] = (),
+    scorers: Sequence[Scorer] = (),
 ) -> list[list[Hypothesis]]:
     """The n best hypotheses of every utterance, best first.
 
     `first` holds the scores after the prompt, a row per utterance, as does `state`. Every later call carries `size`
     rows per utterance still searched, utterance by utterance; the result of one does not depend on the others.
+    Rules and scorers see the rows of the step.
     """
     assert all(cap >= 1 for cap in max_tokens)
-    utterances = [_Utterance(options, int(cap)) for cap in max_tokens]
+    utterances = [_Utterance(options, int(cap), scorers, place) for place, cap in enumerate(max_tokens)]
     active, width, scores = list(range(len(utterances))), 1, first
     while active:
-        rows = [row for u in active for row in (utterances[u].live + [_Row()] * (width - len(utterances[u].live)))]
+        rows = [row for u in active for row in _filled(utterances[u].live, width)]
         log_probs, ids = _prepare(scores, rows, options, rules)
+        bonus = None
+        if scorers:
+            history, owners = [row.tokens for row in rows], np.repeat(active, width)
+            bonus = np.sum([scorer(history, owners, log_probs, ids) for scorer in scorers], axis=0)
         tokens: list[int] = []
         parents: list[int] = []
         still: list[int] = []
@@ -233,13 +283,13 @@ def beam_search(
             utterance, base = utterances[u], place * width
             part = slice(base, base + len(utterance.live))
             attention = scores.attention[part] if scores.attention is not None else None
-            chosen = utterance.advance(log_probs[part], ids[part], attention)
+            gained = bonus[part] if bonus is not None else None
+            chosen = utterance.advance(log_probs[part], gained, ids[part], attention)
             if not chosen:
                 continue
             still.append(u)
-            fill = options.size - len(chosen)  # fewer continuations than the beam is wide: repeat the first row
-            tokens += [row.tokens[-1] for row in utterance.live] + [utterance.live[0].tokens[-1]] * fill
-            parents += [base + r for r in chosen] + [base + chosen[0]] * fill
+            tokens += [row.tokens[-1] for row in _filled(utterance.live, options.size)]
+            parents += [base + r for r in _filled(chosen, options.size)]
         active, width = still, options.size
         if active:
             scores, state = step(np.array(tokens, np.int64), np.array(parents, np.int64), state)

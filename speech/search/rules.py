@@ -27,17 +27,24 @@ def min_tokens(count: int, eos: int) -> Rule:
     return rule
 
 
-def max_repeats(limit: int, longest: int = 4) -> Rule:
-    """A block of up to `longest` tokens stands at most `limit` times in a row: no token ends one more."""
+def max_repeats(limit: int, longest: int = 4, single: int | None = None) -> Rule:
+    """A block of up to `longest` tokens stands at most `limit` times in a row, one token alone at most `single` times:
+    no token ends one more."""
 
     def rule(history: list[list[int]], log_probs: np.ndarray, ids: np.ndarray) -> None:
         for row, tokens in enumerate(history):
             for n in range(1, longest + 1):
-                need = n * (limit + 1) - 1
-                if len(tokens) < need:
-                    break
+                times = single if n == 1 and single is not None else limit
+                need = n * (times + 1) - 1
                 tail = tokens[-need:]
-                if tail[:-n] == tail[n:]:  # periodic with n, one token short of a block too many
+                if len(tail) == need and tail[:-n] == tail[n:] and _is_block(tail[-n:]):
+                    # periodic with n, one token short of a block too many
                     log_probs[row, ids[row] == tail[-n]] = NEVER
 
     return rule
+
+
+def _is_block(tokens: list[int]) -> bool:
+    """Not itself a shorter block repeated, which has its own limit."""
+    n = len(tokens)
+    return not any(n % d == 0 and tokens[d:] == tokens[:-d] for d in range(1, n))

@@ -1,21 +1,28 @@
 """From a public checkpoint to a folder that transcribes."""
 
+import argparse
 import io
 import json
+import math
 import os
 import pickle
 import shutil
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from speech.audio.decode import decode
 from speech.cli import main
 from speech.errors import SpeechError
+from speech.folder import load_folder
 from speech.importers import canary, firered
 from speech.importers.convert import convert
+from speech.models.step import TorchStep
 from speech.recognizer import load_model
+from speech.search.beam import BeamOptions, beam_search
 
 ROOT = Path(os.environ.get("SPEECH_FIXTURES", "/nowhere"))
 CASES = sorted(path.parent for path in ROOT.glob("*/case.json"))
@@ -27,25 +34,33 @@ def source_of(case: Path) -> tuple[str, Path]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+@torch.no_grad()
 def test_an_imported_folder_says_what_the_original_said(case, tmp_path):
-    """From the wav files, with the search of the family: texts are exact."""
+    """From the wav files, with the search settings of the folder: texts are exact."""
     facts = json.loads((case / "case.json").read_text())
     torch.set_num_threads(1)
     convert(*source_of(case), tmp_path / "model")
-    model = load_model(tmp_path / "model", "cpu")
-    model.generation.min_seconds = 0.0  # the searches had the clips as they are
-    decoding = facts.get("decoding", facts)["searches"]
-    search = decoding["beam3"]
+    loaded = load_folder(tmp_path / "model")
+    model, tokenizer, settings = loaded.model, loaded.tokenizer, loaded.generation
+    search = facts.get("decoding", facts)["searches"]["beam3"]
     for i, expected in enumerate(search["utterances"]):
-        samples = model.load(case / "wav" / f"utt{i}.wav")
-        if "utterances" in facts:
-            prompt = facts["utterances"][i]["prompt_ids"]
-        else:
-            prompt = model._prompt(None, "transcribe")
-        options = model.options(beam_size=3, length_penalty=search["length_penalty"])
-        [[best]] = model.search([samples], prompt, options)
+        samples = torch.from_numpy(decode(case / "wav" / f"utt{i}.wav", 16000))
+        prompt = facts["utterances"][i]["prompt_ids"] if "utterances" in facts else [tokenizer.bos_id]
+        step = TorchStep(model, model.encode(samples[None], torch.tensor([len(samples)])))
+        scores, state = step.first(np.array([prompt]))
+        options = BeamOptions(
+            eos=tokenizer.eos_id,
+            size=3,
+            length_penalty=search["length_penalty"],
+            length_offset=len(prompt) if settings.count_prompt else 0,
+            temperature=settings.temperature,
+            ended_stay=settings.ended_stay,
+            rank_normalised=settings.rank_normalised,
+        )
+        most = math.ceil(len(samples) / 16000 * settings.max_tokens_per_second) + settings.extra_tokens
+        [[best, *_]] = beam_search(step, scores, state, options, np.array([most]), [])
         assert best.tokens == expected[0]["ids"]
-        assert model.tokenizer.decode(best.tokens) == expected[0]["text"].strip()
+        assert tokenizer.decode(best.tokens) == expected[0]["text"].strip()
         assert best.score == pytest.approx(expected[0]["score"], abs=0.02)  # from the waveform
 
 
@@ -101,42 +116,79 @@ def bird(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not FIRERED, reason="no FireRedASR case")
 @pytest.mark.parametrize(
-    "damage", ["payload", "cut", "empty", "text", "no args", "no cmvn", "bad cmvn", "bad dict", "key"]
+    ("damage", "message"),
+    [
+        ("payload", "not a FireRedASR checkpoint"),
+        ("cut", "not a FireRedASR checkpoint"),
+        ("empty", "not a FireRedASR checkpoint"),
+        ("text", "not a FireRedASR checkpoint"),
+        ("no args", "not a FireRedASR checkpoint"),
+        ("no weights", "model_state_dict is not a mapping of names to weights"),
+        ("number", "model_state_dict is not a mapping of names to weights"),
+        ("no model.pth.tar", "model.pth.tar: cannot be read"),
+        ("no cmvn.ark", "cmvn.ark: cannot be read"),
+        ("no dict.txt", "dict.txt: cannot be read"),
+        ("no train_bpe1000.model", "train_bpe1000.model: cannot be read"),
+        ("bad cmvn", "is not CMVN statistics"),
+        ("cut cmvn", "is not CMVN statistics"),
+        ("bad dict", "dict.txt"),
+        ("cut dict", "dict.txt has .* tokens, the model"),
+        ("cut pieces", "not a whole SentencePiece model"),
+        ("key", "1 weights of the checkpoint are not known: encoder.new_thing.weight"),
+        ("shape", r"encoder.blocks.0.ff1.inner.weight is \(7, 7\), the model has \("),
+        ("lacks", "decoder.layers.0.attn.q.bias is missing"),
+        ("d_model", "arguments of the checkpoint: d_model 'wide' is not a whole number from 1 to"),
+        ("n_head", "d_model .* is not a multiple of n_heads"),
+        ("odim", r"decoder.embed.weight is \("),
+    ],
 )
-def test_broken_firered_checkpoints_are_one_line(damage, bird, tmp_path):
+def test_broken_firered_checkpoints_are_one_line(damage, message, bird, tmp_path):
     folder = tmp_path / "fr"
     shutil.copytree(FIRERED[0], folder)
+    for path in folder.iterdir():
+        path.chmod(0o755 if path.is_dir() else 0o644)
     checkpoint = folder / "model.pth.tar"
-    checkpoint.chmod(0o644)
     whole = checkpoint.read_bytes()
-    if damage == "payload":
-        checkpoint.write_bytes(pickle.dumps({"args": Payload(), "model_state_dict": {}}))
-    elif damage == "cut":
-        checkpoint.write_bytes(whole[: len(whole) // 2])
-    elif damage in ("empty", "text"):
-        checkpoint.write_bytes(b"" if damage == "empty" else b"not a checkpoint at all\n" * 9)
-    elif damage == "no args":
-        torch.save({"model_state_dict": {}}, checkpoint)
-    elif damage == "no cmvn":
-        (folder / "cmvn.ark").unlink()
-    elif damage == "bad cmvn":
-        (folder / "cmvn.ark").chmod(0o644)
-        (folder / "cmvn.ark").write_bytes(b"\0BDM \4\xff\xff\xff\x7f\4\xff\xff\xff\x7f")
-    elif damage == "bad dict":
-        (folder / "dict.txt").chmod(0o644)
-        (folder / "dict.txt").write_text("<blank> 0\n<unk> 7\n")
+    arguments, weights = firered.read_checkpoint(checkpoint)
+    package = {"args": argparse.Namespace(**arguments), "model_state_dict": {k: w.clone() for k, w in weights.items()}}
+    changes = {
+        "payload": lambda: checkpoint.write_bytes(pickle.dumps({"args": Payload(), "model_state_dict": {}})),
+        "cut": lambda: checkpoint.write_bytes(whole[: len(whole) // 2]),
+        "empty": lambda: checkpoint.write_bytes(b""),
+        "text": lambda: checkpoint.write_bytes(b"not a checkpoint at all\n" * 9),
+        "no args": lambda: package.pop("args"),
+        "no weights": lambda: package.update(model_state_dict=[1]),
+        "number": lambda: package["model_state_dict"].update(x=3),
+        "bad cmvn": lambda: (folder / "cmvn.ark").write_bytes(b"\0BDM \4\xff\xff\xff\x7f\4\xff\xff\xff\x7f"),
+        "bad dict": lambda: (folder / "dict.txt").write_text("<blank> 0\n<unk> 7\n"),
+        "key": lambda: package["model_state_dict"].update({"encoder.new_thing.weight": torch.zeros(3)}),
+        "shape": lambda: package["model_state_dict"].update(
+            {"encoder.layer_stack.0.ffn1.net.1.weight": torch.zeros(7, 7)}
+        ),
+        "lacks": lambda: package["model_state_dict"].pop("decoder.layer_stack.0.self_attn.w_qs.bias"),
+        "d_model": lambda: setattr(package["args"], "d_model", "wide"),
+        "n_head": lambda: setattr(package["args"], "n_head", 7),
+        "odim": lambda: setattr(package["args"], "odim", package["args"].odim + 1),
+    }
+    files = {"cmvn": "cmvn.ark", "dict": "dict.txt", "pieces": "train_bpe1000.model"}
+    if damage in changes:
+        changes[damage]()
+    elif damage.startswith("no "):
+        (folder / damage[3:]).unlink()
     else:
-        arguments, weights = firered.read_checkpoint(checkpoint)
-        import argparse
-
-        weights = {name: tensor.clone() for name, tensor in weights.items()}
-        weights["encoder.new_thing.weight"] = torch.zeros(3)
-        torch.save({"args": argparse.Namespace(**arguments), "model_state_dict": weights}, checkpoint)
-    with pytest.raises(SpeechError) as error:
+        path = folder / files[damage[4:]]
+        path.write_bytes(cut_at_a_line(path.read_bytes()))
+    if damage in ("no args", "no weights", "number", "key", "shape", "lacks", "d_model", "n_head", "odim"):
+        torch.save(package, checkpoint)
+    with pytest.raises(SpeechError, match=message) as error:
         firered.read(folder)
     assert "\n" not in str(error.value) and "Traceback" not in str(error.value)
-    if damage == "key":
-        assert "1 weights of the checkpoint are not known: encoder.new_thing.weight" in str(error.value)
+
+
+def cut_at_a_line(data: bytes) -> bytes:
+    """Half of it, up to the end of a line where it has lines."""
+    half = data[: len(data) // 2]
+    return half[: half.rfind(b"\n") + 1] or half
 
 
 def archive(tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
@@ -170,6 +222,14 @@ def plus(*more):
     return lambda members, tmp_path: [*members, *more]
 
 
+def reshaped(data: bytes) -> bytes:
+    weights = torch.load(io.BytesIO(data), weights_only=True)
+    weights["encoder.layers.1.conv.depthwise_conv.weight"] = torch.zeros(3, 1, 9)
+    out = io.BytesIO()
+    torch.save(weights, out)
+    return out.getvalue()
+
+
 HOSTILE = {
     "parent": plus((member("../evil"), b"x")),
     "absolute": plus((member("/tmp/evil"), b"x")),
@@ -184,12 +244,18 @@ HOSTILE = {
     "config builds objects": changed("model_config.yaml", lambda d: b"a: !!python/object/apply:os.mkdir [x]\n"),
     "config is text": changed("model_config.yaml", lambda d: b"hello"),
     "config is bytes": changed("model_config.yaml", lambda d: b"\xff\xfe\x00"),
-    "unknown value": changed("model_config.yaml", lambda d: d.replace(b"xscaling: false", b"xscaling: true")),
+    "unknown value": changed("model_config.yaml", lambda d: d.replace(b"rel_pos", b"abs_pos")),
+    "no heads": changed("model_config.yaml", lambda d: d.replace(b"n_heads: 4", b"n_heads: 0")),
+    "heads do not divide": changed("model_config.yaml", lambda d: d.replace(b"n_heads: 4", b"n_heads: 5")),
+    "beam is a text": changed("model_config.yaml", lambda d: d.replace(b"beam_size: 1", b"beam_size: wide")),
     "wrong type": changed("model_config.yaml", lambda d: d.replace(b"d_model: 64", b"d_model: wide")),
     "no such tokenizer": changed(
         "model_config.yaml", lambda d: d.replace(b"model_path: nemo:", b"model_path: nemo:no")
     ),
     "tokenizer path": changed("model_config.yaml", lambda d: d.replace(b"model_path: nemo:", b"model_path: ../")),
+    "tokenizer cut": changed("_tokenizer.model", lambda d: d[: len(d) // 2]),
+    "no tokenizer": lambda members, tmp_path: [m for m in members if not m[0].name.endswith("_tokenizer.model")],
+    "weights of another shape": changed("model_weights.ckpt", lambda d: reshaped(d)),
     "weights with payload": changed("model_weights.ckpt", lambda d: pickle.dumps({"x": Payload()})),
     "weights cut": changed("model_weights.ckpt", lambda d: d[: len(d) // 3]),
     "weights are a list": changed("model_weights.ckpt", lambda d: pickle.dumps([1])),
@@ -204,6 +270,8 @@ def test_hostile_archives_are_one_line(damage, bird, tmp_path):
     before = sorted(os.listdir(tmp_path))
     with pytest.raises(SpeechError) as error:
         canary.read(path)
+    if damage is HOSTILE["weights of another shape"]:
+        assert "encoder.blocks.1.conv.depthwise.weight is (3, 1, 9), the model has (64, 1, 9)" in str(error.value)
     assert "\n" not in str(error.value) and sorted(os.listdir(tmp_path)) == before
 
 

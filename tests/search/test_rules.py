@@ -51,6 +51,24 @@ def test_a_block_stands_at_most_limit_times(limit, tokens, banned):
     assert allowed(max_repeats(limit), [tokens]) == [[t for t in range(5) if t not in banned]]
 
 
+@pytest.mark.parametrize(
+    "tokens, banned",
+    [
+        ([1] * 5, []),  # more than the 2 of a block
+        ([1] * 6, [1]),
+        ([2, 1, 1, 1, 1, 1, 1], [1]),
+        ([1, 2, 1, 2, 1], [2]),
+        ([1, 1, 2, 1, 1, 2, 1, 1], [2]),  # a block with a repetition inside
+        ([1, 2, 1, 2] * 2 + [1, 2, 1], [2]),
+        ([2, 1, 1, 2, 1, 1, 2, 1], [1]),  # a block that ends as it begins
+        ([1, 2, 3, 4, 2, 3, 3, 4] * 2 + [1, 2, 3, 4, 2, 3, 3], [4]),
+        ([3, 1, 2, 3, 4, 2, 3, 3, 4] * 2 + [3, 1, 2, 3, 4, 2, 3, 3], []),  # nine
+    ],
+)
+def test_one_token_alone_may_stand_more_often(tokens, banned):
+    assert allowed(max_repeats(2, longest=8, single=6), [tokens]) == [[t for t in range(5) if t not in banned]]
+
+
 def test_repeats_are_counted_in_each_row_and_in_any_order_of_columns():
     assert allowed(max_repeats(2), [[1, 1], [1, 2], [2, 2]], ids=[[2, 1, 0]] * 3) == [[0, 2], [0, 1, 2], [0, 1]]
 

@@ -1,0 +1,108 @@
+"""`speech transcribe`: files in, texts and subtitles out."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from speech.errors import AudioError, SpeechError
+from speech.request import WORD_TIMES, Request, parse_hotwords
+
+FORMATS = ("txt", "vtt", "srt", "tsv", "json")
+
+GUARDS = {
+    "compression_ratio": (2.4, "a text that zlib makes so many times smaller is sought again"),
+    "logprob": (-1.0, "as is one whose tokens have a lower mean log-probability"),
+    "ctc_agreement": (0.1, "and one that the CTC head finds so much less likely than what it heard"),
+    "no_speech": (0.6, "no text where silence is likelier"),
+}
+
+
+def add_transcribe(commands) -> None:
+    p = commands.add_parser("transcribe", help="write what is said in audio files", allow_abbrev=False)
+    p.add_argument("model", help="model folder")
+    p.add_argument("audio", nargs="+", help="audio files")
+    p.add_argument("--output_dir", "-o", default=".", help="folder of the result files (default: here)")
+    p.add_argument("--output_format", "-f", choices=(*FORMATS, "all"), default="all", help="default: all")
+    p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
+    p.add_argument("--task", choices=("transcribe", "translate"), default="transcribe", help="translate: into English")
+    p.add_argument("--language", help="language spoken (default: the model's)")
+    p.add_argument("--target_language", help="language of a translation (default: English)")
+    p.add_argument("--beam_size", type=int, help="1 is greedy (default: the model's)")
+    p.add_argument("--length_penalty", type=float, help="default: the model's")
+    p.add_argument("--ctc_weight", type=float, help="share of the CTC head in the search (default: the model's)")
+    p.add_argument("--hotwords", default="", metavar="WORDS", help="words and phrases to expect, weights of 1 to 2"
+                   " are usual: 'Nguyen, Kuala Lumpur:2'")  # fmt: skip
+    p.add_argument("--word_timestamps", action="store_true", help="times of every word, in the json output")
+    p.add_argument("--word_times", choices=WORD_TIMES, default="auto", help="where times come from: the CTC head, time"
+                   " tokens, the decoder's attention (default: the first that the model has)")  # fmt: skip
+    p.add_argument("--vad", action="store_true", help="leave out what is no speech, in short files as well")
+    for name, (default, what) in GUARDS.items():
+        p.add_argument(
+            f"--{name}_threshold", type=limit, default=default, help=f"{what} (default: {default}; none: off)"
+        )
+    p.add_argument("--batch_size", type=int, default=16, help="pieces recognised at once (default: 16)")
+    p.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
+    p.add_argument("--quiet", action="store_true", help="do not print the texts")
+    p.set_defaults(run=transcribe)
+
+
+def limit(text: str) -> float | None:
+    return None if text == "none" else float(text)
+
+
+def _plan_outputs(audio: Sequence[str], out: Path) -> list[Path]:
+    """`<out>/<stem>` for each file; equal stems are numbered, so that nothing is overwritten."""
+    used: dict[str, int] = {}
+    plan = []
+    for path in audio:
+        stem = Path(path).stem
+        used[stem] = used.get(stem, 0) + 1
+        plan.append(out / (stem if used[stem] == 1 else f"{stem}-{used[stem]}"))
+    return plan
+
+
+def transcribe(args: argparse.Namespace) -> int:
+    import torch
+
+    from speech.recognizer import Recognizer
+
+    if args.threads > 0:
+        torch.set_num_threads(args.threads)
+    out = Path(args.output_dir)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpeechError(f"output folder {out}: {error.strerror}; give another --output_dir") from None
+    recognizer = Recognizer(args.model, args.device)
+    asked = {field.name: getattr(args, field.name) for field in fields(Request)}
+    request = Request(**{**asked, "hotwords": parse_hotwords(args.hotwords)})
+    formats = FORMATS if args.output_format == "all" else (args.output_format,)
+    targets = _plan_outputs(args.audio, out)
+    bar = _progress_bar(args.audio, hidden=args.quiet)
+    failed = 0
+    with bar:
+        for index, found in recognizer.transcribe_each(args.audio, request, args.batch_size, progress=bar.update):
+            if isinstance(found, AudioError):
+                failed += 1
+                bar.write(f"error: {found}", file=sys.stderr)
+                continue
+            for name in formats:
+                found.save(targets[index].with_name(f"{targets[index].name}.{name}"), name)
+            if not args.quiet:
+                bar.write(f"{args.audio[index]}: {found.text}" if len(targets) > 1 else found.text)
+    return 1 if failed else 0
+
+
+def _progress_bar(audio: Sequence[str], hidden: bool):
+    """Seconds of audio done on a terminal; with the time left where every header says how long its file is."""
+    from tqdm import tqdm
+
+    from speech.audio.decode import claimed_seconds
+
+    shown = sys.stderr.isatty() and not hidden
+    lengths = [claimed_seconds(path) for path in audio] if shown else [None]
+    total = None if None in lengths else sum(x or 0.0 for x in lengths)
+    form = "{percentage:3.0f} %|{bar}| {n:.0f} of {total:.0f} s of audio, {elapsed} gone, {remaining} left"
+    return tqdm(total=total, disable=not shown, unit=" s", bar_format=form if total else None, leave=False)
