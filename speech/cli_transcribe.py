@@ -26,6 +26,7 @@ def add_transcribe(commands) -> None:
     p.add_argument("--output_dir", "-o", default=".", help="folder of the result files (default: here)")
     p.add_argument("--output_format", "-f", choices=(*FORMATS, "all"), default="all", help="default: all")
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
+    p.add_argument("--precision", choices=("32", "bf16", "16"), default="32", help="of the weights (default: 32)")
     p.add_argument("--task", choices=("transcribe", "translate"), default="transcribe", help="translate: into English")
     p.add_argument("--language", help="language spoken (default: the model's)")
     p.add_argument("--target_language", help="language of a translation (default: English)")
@@ -75,7 +76,7 @@ def transcribe(args: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpeechError(f"output folder {out}: {error.strerror}; give another --output_dir") from None
-    recognizer = Recognizer(args.model, args.device)
+    recognizer = Recognizer(args.model, args.device, args.precision)
     asked = {field.name: getattr(args, field.name) for field in fields(Request)}
     request = Request(**{**asked, "hotwords": parse_hotwords(args.hotwords)})
     formats = FORMATS if args.output_format == "all" else (args.output_format,)

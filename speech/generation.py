@@ -32,6 +32,8 @@ class GenerationConfig(SearchDefaults):
     """generation_config.json of a model folder."""
 
     language: str = "en"
+    half: bool = True
+    """fp16 is allowed: no activation comes near its limit of 65504"""
     punctuation: bool = False
     min_seconds: float = 0.0
     """shorter recordings get silence at both ends up to this length (Canary)"""

@@ -17,6 +17,8 @@ from speech.nn.attention import KV
 from speech.search.alignment import Span, ctc_align
 from speech.transcriber import Transcriber
 
+PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
+
 
 def pick_device(choice: str) -> torch.device:
     if choice == "auto":
@@ -33,10 +35,17 @@ def pick_device(choice: str) -> torch.device:
 class Recognizer(Transcriber):
     """The recogniser of a model folder."""
 
-    def __init__(self, folder: str | Path, device: str = "auto"):
+    def __init__(self, folder: str | Path, device: str = "auto", precision: str = "32"):
         self.device = pick_device(device)
+        if precision not in PRECISIONS:
+            raise SpeechError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
         loaded = load_folder(folder)
+        if precision == "16" and not loaded.generation.half:
+            raise SpeechError(
+                f"precision 16: activations of {folder} pass fp16's range and give garbage; choose bf16 or 32"
+            )
         super().__init__(loaded.tokenizer, loaded.generation)
+        loaded.model.lower(PRECISIONS[precision])
         self.model = loaded.model.to(self.device)
         config = self.model.config
         self.sample_rate = config.frontend.sample_rate
@@ -95,6 +104,6 @@ class Recognizer(Transcriber):
         return cross_weights(self.model.decoder, written, memory, None)[:, len(prompt) - 1 :].float().cpu().numpy()
 
 
-def load_model(folder: str | Path, device: str = "auto") -> Recognizer:
-    """The recogniser of a model folder."""
-    return Recognizer(folder, device)
+def load_model(folder: str | Path, device: str = "auto", precision: str = "32") -> Recognizer:
+    """The recogniser of a model folder; precision 32, bf16 or 16."""
+    return Recognizer(folder, device, precision)

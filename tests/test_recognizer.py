@@ -349,6 +349,24 @@ def test_a_device_that_is_not_there_is_named(make_model, tmp_path, monkeypatch):
         load_model(Path("nowhere"), "cpu")
 
 
+def test_lower_precision_and_its_refusal(make_model, tmp_path):
+    exact = make_model(half=False)
+    expected = exact.encode(WAVEFORMS[:2]).encoded
+    low = load_model(tmp_path / "model", "cpu", "bf16")
+    found = low.encode(WAVEFORMS[:2]).encoded
+    assert found.dtype == torch.bfloat16 and low.model.frontend.bank.dtype == torch.float32
+    assert 0 < (found.float() - expected).abs().max() < 0.1
+    assert low.transcribe(WAVEFORMS[1], sampling_rate=RATE, word_timestamps=True).words
+    with pytest.raises(
+        SpeechError, match="precision 16: activations of .*model pass fp16's range .*; choose bf16 or 32"
+    ):
+        load_model(tmp_path / "model", "cpu", "16")
+    with pytest.raises(SpeechError, match="precision '8' is not one of 32, bf16, 16"):
+        load_model(tmp_path / "model", "cpu", "8")
+    make_model()
+    assert load_model(tmp_path / "model", "cpu", "16").encode(WAVEFORMS[:1]).encoded.dtype == torch.float16
+
+
 def test_words_have_times_inside_the_audio_in_order(make_model):
     model = make_model()
     sounds = WAVEFORMS[:3]

@@ -32,12 +32,12 @@ if run_stage 4 "train (goes on where an earlier run stopped)"; then
         --data.tokenizer data/tokenizer.model --data.bins data/bins.json --train.out exp ${rest[@]+"${rest[@]}"}
 fi
 
-if run_stage 5 "error rates, greedy search"; then
-    speech evaluate exp/model "${tests[@]}" --beam_size 1 --out exp/greedy
+if run_stage 5 "error rates of the decoder alone, greedy search"; then
+    speech evaluate exp/model "${tests[@]}" --ctc_weight 0 --out exp/decoder
 fi
 
-if run_stage 6 "error rates, beam of 4"; then
-    speech evaluate exp/model "${tests[@]}" --beam_size 4 --worst 0 --out exp/beam4
+if run_stage 6 "error rates of decoder and CTC head together, greedy search"; then
+    speech evaluate exp/model "${tests[@]}" --worst 0 --out exp/joint
 fi
 
 if run_stage 7 "transcribe three test files"; then

@@ -153,6 +153,7 @@ def read(folder: Path) -> tuple[AED, BaseTokenizer, GenerationConfig]:
         max_seconds=60.0,
         max_repeats=10,
         language="zh",
+        half=False,  # FireRedTeam/FireRedASR#25, #61
         prompt_format="firered",
         temperature=1.25,
         ended_stay=True,

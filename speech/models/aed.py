@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from speech.models.conformer import Conformer
@@ -36,9 +37,14 @@ class AED(nn.Module):
 
     def encode_features(self, features: Tensor, lengths: Tensor) -> Encoded:
         """Normalised features [B, T, F], zero past their lengths."""
-        encoded, lengths = self.encoder(features, lengths)
+        encoded, lengths = self.encoder(features.to(self.decoder.embed.weight.dtype), lengths)
         memory = self.decoder.project_memory(self.enc_proj(encoded))
         return Encoded(encoded, lengths, memory, length_mask(lengths, encoded.size(1)))
+
+    def lower(self, dtype: torch.dtype) -> None:
+        """Weights behind the front end in another precision: features of silence need float32."""
+        for part in (self.encoder, self.enc_proj, self.decoder, *([self.ctc] if self.ctc is not None else [])):
+            part.to(dtype)
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> Encoded:
         """[B, samples] in [-1, 1] at the front end's rate."""
