@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from speech.config import parse
 from speech.errors import SpeechError, run
 from speech.training.config import AEDRecipe
+from speech.training.settings import parse_recipe
 
 log = logging.getLogger(__name__)
 CONFIRM_STEPS, CONFIRM_TIMES, SCALE = 50, 8, 0.97
@@ -26,7 +26,7 @@ class BatchSizesRecipe(AEDRecipe):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    recipe = parse(BatchSizesRecipe, argv, "speech data batch-sizes", "Write data.batch_sizes for data.bins.")
+    recipe = parse_recipe(BatchSizesRecipe, argv, "speech data batch-sizes", "Write data.batch_sizes for data.bins.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
     data = recipe.data
     for name in ("bins", "batch_sizes", "tokenizer"):

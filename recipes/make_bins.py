@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from speech.config import parse
 from speech.errors import SpeechError, run
 from speech.training.config import AEDRecipe
+from speech.training.settings import parse_recipe
 
 
 @dataclass
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = list(argv or [])
     if argv and not argv[0].startswith("-"):
         argv = ["--data.train", *argv]
-    recipe = parse(BinsRecipe, argv, "speech data bins MANIFEST", "Write data.bins for the manifest data.train.")
+    recipe = parse_recipe(BinsRecipe, argv, "speech data bins MANIFEST", "Write data.bins for the manifest data.train.")
     data = recipe.data
     for name in ("train", "tokenizer", "bins"):
         if not getattr(data, name):

@@ -1,19 +1,19 @@
-"""Train an attention encoder-decoder recogniser and write its model folder."""
+"""Train an attention encoder-decoder recogniser, from nothing or from a model folder, and write its model folder."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from speech.config import parse
 from speech.errors import SpeechError, run
 from speech.training.config import AEDRecipe
+from speech.training.settings import check_init, generation_of, parse_recipe
 
 log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    recipe = parse(AEDRecipe, argv, "speech train", "Train an attention encoder-decoder recogniser.")
+    recipe = parse_recipe(AEDRecipe, argv, "speech train", "Train an attention encoder-decoder recogniser.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
     train(recipe)
 
@@ -32,6 +32,7 @@ def train(recipe: AEDRecipe) -> Path:
     from speech.text.load import load_tokenizer
     from speech.training.aed_task import AEDTask
     from speech.training.average import write_average
+    from speech.training.init import start_model
     from speech.training.probe import device_memory
     from speech.training.run import describe
     from speech.training.trainer import fit
@@ -44,6 +45,9 @@ def train(recipe: AEDRecipe) -> Path:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(data.tokenizer)
+    if recipe.init:
+        check_init(recipe, tokenizer)
+    generation = generation_of(recipe)  # now: the init folder may be gone when the training ends
     blank = tokenizer.blank_id
     if recipe.model.ctc and blank is None:
         raise SpeechError(f"tokenizer {data.tokenizer} has no CTC blank: set --model.ctc false")
@@ -63,16 +67,16 @@ def train(recipe: AEDRecipe) -> Path:
         train_stream.noises = list(open_manifest(data.augment.noise_manifest))
     dev_stream = ASRStream(dev_corpus, data, rate, config.seed, None)
 
-    model = AED(recipe.model, tokenizer.size)
+    model = start_model(recipe, tokenizer) if recipe.init else AED(recipe.model, tokenizer.size)
     log.info(f"model: {count_parameters(model):,} parameters, {tokenizer.size} tokens")
-    if recipe.model.frontend.norm == "global":
+    if recipe.model.frontend.norm == "global" and not recipe.init:
         rows = train_corpus.rows[:: max(1, len(train_corpus.rows) // 500)]
         model.frontend.mean, model.frontend.inv_std = feature_statistics(model.frontend, map(train_corpus.cut, rows))
     task = AEDTask(model, recipe, blank or 0)
     root = fit(task, train_stream, dev_stream, recipe.optim, config, describe(recipe))
     folder = Path(config.out) / "model"
     if root is not None:
-        write_average(root, config.keep, model, recipe, folder)
+        write_average(root, config.keep, model, tokenizer, generation, folder)
         log.info(f"model folder: {folder}")
     return folder
 

@@ -5,9 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lhotse import CutSet
 from lhotse.cut import Cut
+from lhotse.utils import fastcopy
 
 from speech.data.manifests import save_manifest
 from speech.errors import DataError, SpeechError
@@ -46,6 +48,15 @@ def shared_corpus(name: str) -> Path | None:
     return Path(root) / name if root and (Path(root) / name).is_dir() else None
 
 
+def cuts_of_part(part: Mapping[str, Any], language: str) -> CutSet:
+    """Lhotse's `recordings` and `supervisions`, one of a recording -> one cut for each, with its id, sorted by id."""
+    cuts = []
+    for cut in list(CutSet.from_manifests(recordings=part["recordings"], supervisions=part["supervisions"])):
+        (said,) = cut.supervisions
+        cuts.append(cut.with_id(said.id).map_supervisions(lambda s: fastcopy(s, language=language)))
+    return CutSet.from_cuts(sorted(cuts, key=lambda cut: cut.id))
+
+
 def make_folder(out: Path) -> None:
     """Makes the folder for manifests; SpeechError where that is impossible."""
     try:
@@ -57,15 +68,15 @@ def make_folder(out: Path) -> None:
 def prepare(splits: Mapping[str, CutSet], out: Path, rule: str, min_seconds: float, max_seconds: float) -> Report:
     """Normalises texts by `rule`, filters, and writes `<out>/<split>.jsonl.gz`.
 
-    Length limits hold for train and dev. Test keeps every length, as a score over a filtered test set compares with
-    nothing; a text that normalises to nothing is dropped from every split, since it cannot be scored.
+    Length limits hold for train and dev. Other splits are test sets and keep every length, as a score over a filtered
+    one compares with nothing; a text that normalises to nothing is dropped everywhere, since it cannot be scored.
     """
     if not 0 <= min_seconds < max_seconds:
         raise SpeechError(f"min_seconds {min_seconds} must be at least 0 and below max_seconds {max_seconds}")
     report = Report()
     kept_by_split: dict[str, list[Cut]] = {}
     for split, cuts in splits.items():
-        limits = (0.0, float("inf")) if split == "test" else (min_seconds, max_seconds)
+        limits = (min_seconds, max_seconds) if split in ("train", "dev") else (0.0, float("inf"))
         kept = kept_by_split[split] = []
         for cut in list(cuts):
             cut = cut.map_supervisions(lambda s: s.transform_text(lambda text: normalize(text, rule)))

@@ -9,7 +9,7 @@ from speech.data.augment import example_rng, spec_augment_masks
 from speech.models.aed import AED
 from speech.models.losses import AEDLoss, aed_loss
 from speech.training.config import AEDRecipe
-from speech.training.optim import make_optimizer, scale_gradients
+from speech.training.optim import freeze, make_optimizer, scale_gradients
 
 
 def global_sum(value: Tensor, strategy) -> Tensor:
@@ -23,6 +23,15 @@ class AEDTask(L.LightningModule):
         super().__init__()
         self.model, self.recipe, self.blank = model, recipe, blank
         self.step_tokens: Tensor | float = 0.0  # target tokens of this optimiser step so far, on this rank
+        self.still = freeze(model, recipe.optim.freeze)
+        self.train()
+
+    def train(self, mode: bool = True) -> "AEDTask":
+        """Frozen parts stay as they are in use: no dropout, and batch norms by the statistics they have."""
+        super().train(mode)
+        for module in self.still:
+            module.eval()
+        return self
 
     def losses(self, batch: ASRBatch, augment: bool) -> AEDLoss:
         features, lengths = self.model.frontend(batch.waveforms, batch.waveform_lengths)

@@ -9,9 +9,8 @@ from speech.errors import SpeechError
 from speech.folder import save_model
 from speech.generation import GenerationConfig
 from speech.models.aed import AED
-from speech.text.load import load_tokenizer
+from speech.text.base import BaseTokenizer
 from speech.training.checkpoint import checkpoints, fault
-from speech.training.config import AEDRecipe
 
 
 def average_states(files: list[Path]) -> dict[str, torch.Tensor]:
@@ -36,14 +35,9 @@ def average_checkpoints(root: Path, count: int, model: AED) -> str:
     return f"Mean of the checkpoints of steps {', '.join(str(int(path.stem.removeprefix('step-'))) for path in whole)}."
 
 
-def write_average(root: Path, count: int, model: AED, recipe: AEDRecipe, folder: Path) -> None:
+def write_average(
+    root: Path, count: int, model: AED, tokenizer: BaseTokenizer, generation: GenerationConfig, folder: Path
+) -> None:
     """Average the newest `count` whole checkpoints under `root` into a model folder."""
     notes = average_checkpoints(root, count, model)
-    data = recipe.data
-    generation = GenerationConfig(
-        **vars(recipe.generation),
-        language=data.language,
-        punctuation=data.punctuation,
-        prompt_format=data.prompt_format,
-    )
-    save_model(folder, model, load_tokenizer(recipe.data.tokenizer), generation, notes)
+    save_model(folder, model, tokenizer, generation, notes)

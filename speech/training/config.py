@@ -19,6 +19,14 @@ class OptimConfig:
     warmup_steps: int = 150
     schedule: Literal["cosine", "inverse_sqrt"] = "cosine"
     clip: float = 5.0
+    freeze: list[str] = field(default_factory=list)
+    """parts that stay as they are, by the beginnings of their parameters' names: [encoder, decoder.embed]"""
+    layer_decay: float = 1.0
+    """block i of n of the encoder learns at lr x layer_decay^(n - i), its subsampling as block 1, all else at lr"""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.layer_decay <= 1:
+            raise SpeechError(f"optim.layer_decay {self.layer_decay} is outside 0 ... 1 (0 excluded)")
 
 
 @dataclass
@@ -58,6 +66,8 @@ class TrainConfig:
 class AEDRecipe:
     """Everything `speech train` is told."""
 
+    init: str = ""
+    """model folder to start from: weights, and every model, prompt and search setting that is not given"""
     model: AEDConfig = field(default_factory=AEDConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -67,6 +67,7 @@ def device_memory(recipe: AEDRecipe) -> dict[str, Any]:
         "the bins": sha256_of(recipe.data.bins)[:16],
         "train.devices": t.devices,
         "train.ctc_weight": t.ctc_weight,
+        **({"optim.freeze": recipe.optim.freeze} if recipe.optim.freeze else {}),
     }
 
 
@@ -153,7 +154,7 @@ def _steps(
         torch.cuda.set_per_process_memory_fraction(fraction)
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
-    model = AED(recipe.model, vocab_size).to(device).train()
+    model = AED(recipe.model, vocab_size).to(device)
     task = AEDTask(model, recipe, blank)
     optimizer, _ = make_optimizer(model, recipe.optim, recipe.train.max_steps)
     bf16 = lightning_precision(recipe.train.precision, recipe.train.accelerator) != "32-true"
@@ -168,15 +169,15 @@ def _steps(
         optimizer.step()
         optimizer.zero_grad()
         if validate_every and i % validate_every == 0:
-            model.eval()
+            task.eval()
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 task.losses(batch, augment=False)
-            model.train()
+            task.train()
         if cuda:
             torch.cuda.synchronize()
         took = time.perf_counter() - began
     ranks = recipe.train.devices > 1
-    gradients = sum(p.numel() * p.element_size() for p in model.parameters())
+    gradients = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     extra = gradients + (NCCL_BYTES if cuda else 0) if ranks else 0  # the buckets of DDP
     if cuda:
         return float(torch.cuda.max_memory_reserved() + extra), took

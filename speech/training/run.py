@@ -13,8 +13,8 @@ from speech.training.config import AEDRecipe
 
 # settings that cannot change a loss, as those of `generation`; files count by their bytes, devices by the processes
 FREE = (
-    *("data.train", "data.dev", "data.tokenizer", "data.bins", "data.batch_sizes", "data.augment.noise_manifest"),
-    *("data.workers", "data.max_lost", "data.force_batch_sizes"),
+    *("init", "data.train", "data.dev", "data.tokenizer", "data.bins", "data.batch_sizes"),
+    *("data.augment.noise_manifest", "data.workers", "data.max_lost", "data.force_batch_sizes"),
     *("train.out", "train.devices", "train.keep", "train.resume_inexact"),
     *("train.save_every_steps", "train.log_every_steps", "train.valid_every_steps"),
 )
@@ -28,10 +28,13 @@ def describe(recipe: AEDRecipe) -> dict[str, Any]:
         "the batch sizes": data.batch_sizes,
         "the noise manifest": data.augment.noise_manifest,
     }
-    settings = {k: v for k, v in _flat(asdict(recipe)).items() if k not in FREE and not k.startswith("generation.")}
+    settings = {k: v for k, v in flat(asdict(recipe)).items() if k not in FREE and not k.startswith("generation.")}
     files = {"the training manifest": fingerprint(data.train)} if data.train else {}
     if data.tokenizer:
         files["the tokenizer"] = load_tokenizer(data.tokenizer).fingerprint
+    if recipe.init:
+        files["the initial weights"] = sha256_of(Path(recipe.init) / "model.safetensors")
+        files["the initial tokenizer"] = load_tokenizer(recipe.init).fingerprint
     files |= {name: sha256_of(path) for name, path in paths.items() if path}
     if data.train:
         for path in (source.manifest for source in read_sources(data.train)):
@@ -40,11 +43,12 @@ def describe(recipe: AEDRecipe) -> dict[str, Any]:
     return settings | files
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted names to values."""
     out: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            out |= _flat(value, f"{prefix}{key}.")
+            out |= flat(value, f"{prefix}{key}.")
         else:
             out[prefix + key] = list(value) if isinstance(value, tuple) else value  # as it comes back from JSON
     return out

@@ -1,0 +1,52 @@
+"""Arrays beside a manifest, such as durations and pitch, by the ids of its cuts."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from speech.errors import DataError
+
+
+def save_arrays(path: str | Path, arrays: Iterable[tuple[str, np.ndarray]]) -> int:
+    """Write `path`.npz of (id, [n]) pairs, all of one dtype; returns how many."""
+    pairs = list(arrays)
+    if not pairs:
+        raise DataError(f"{path}: no arrays to write")
+    values = [np.asarray(values) for _, values in pairs]
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path,
+        ids=np.array([i for i, _ in pairs]),
+        lengths=np.array([len(v) for v in values]),
+        values=np.concatenate(values),
+    )
+    return len(pairs)
+
+
+class Arrays(Mapping[str, np.ndarray]):
+    """What `save_arrays` wrote. DataError for a file that is none and for an id that it lacks."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                ids, lengths, self.values_ = file["ids"], file["lengths"], file["values"]
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise DataError(f"{path}: not a file of arrays by id ({type(error).__name__})") from None
+        ends = np.cumsum(lengths)
+        if len(ids) != len(lengths) or (len(ends) and ends[-1] != len(self.values_)):
+            raise DataError(f"{path}: its ids, lengths and values do not fit")
+        self._places = {str(i): (int(end - n), int(end)) for i, n, end in zip(ids, lengths, ends, strict=True)}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._places:
+            raise DataError(f"{self.path}: nothing for cut {name}; make it anew for this manifest")
+        return self.values_[slice(*self._places[name])]
+
+    def __iter__(self):
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
