@@ -19,6 +19,8 @@ def global_sum(value: Tensor, strategy) -> Tensor:
 class AEDTask(L.LightningModule):
     """Loss = ((1 - w) attention + w CTC), summed and divided once by the target tokens of all ranks and batches."""
 
+    parts = ("attention", "ctc")
+
     def __init__(self, model: AED, recipe: AEDRecipe, blank: int):
         super().__init__()
         self.model, self.recipe, self.blank = model, recipe, blank

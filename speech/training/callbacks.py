@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,8 @@ class FiniteLoss(L.Callback):
 class Progress(L.Callback):
     """One true log line per interval, the same numbers as JSONL and for TensorBoard, and a bar of steps.
 
-    Losses are per target token and seconds of audio per second, over all ranks and all batches since the last line.
+    Losses are per unit of the task's weight, seconds of audio per second, over all ranks and batches since the last
+    line. The task names its `parts` and returns sums of the loss, of each part and of the weight.
     """
 
     def __init__(self, out: Path, every: int, valid_every: int, sample_rate: int, max_steps: int, max_lost: float):
@@ -180,7 +182,7 @@ class Progress(L.Callback):
 
     def _reset(self) -> None:
         self.since, self.steps = time.monotonic(), 0
-        self.sums = torch.zeros(6, dtype=torch.float64)  # loss, attention, ctc, target tokens, real samples and tokens
+        self.sums: torch.Tensor | None = None  # loss, parts, weight, real samples and tokens
         self.cuts = [0, 0]  # in batches, lost
         self.padded = [0, 0]  # samples and tokens with padding
 
@@ -223,7 +225,8 @@ class Progress(L.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs: Any, batch: ASRBatch, batch_idx: int) -> None:
         real = torch.stack([batch.waveform_lengths.sum(), batch.token_lengths.sum()])
-        self.sums = self.sums.to(real.device) + torch.cat([outputs["sums"].double(), real.double()])
+        sums = torch.cat([outputs["sums"].double(), real.double()])
+        self.sums = sums if self.sums is None else self.sums + sums
         self.padded = [self.padded[0] + batch.waveforms.numel(), self.padded[1] + batch.tokens.numel()]
         self.cuts = [self.cuts[0] + len(batch.ids), self.cuts[1] + len(batch.lost)]
         for what in batch.lost:
@@ -234,14 +237,15 @@ class Progress(L.Callback):
         if self.bar is not None:
             self.bar.update(step - self.bar.n)
         if step % self.every == 0 or step == self.max_steps:
-            self._line(trainer, step, batch.place[0])
+            self._line(trainer, pl_module.parts, step, batch.place[0])
             self._reset()
 
-    def _line(self, trainer, step: int, epoch: int) -> None:
+    def _line(self, trainer, names: Sequence[str], step: int, epoch: int) -> None:
+        assert self.sums is not None
         totals = torch.cat([self.sums, torch.tensor([*self.padded, *self.cuts], device=self.sums.device)])
-        loss, attention, ctc, n, samples, tokens, padded_samples, padded_tokens, good, lost = trainer.strategy.reduce(
-            totals, reduce_op="sum"
-        ).tolist()
+        loss, *rest = trainer.strategy.reduce(totals, reduce_op="sum").tolist()
+        parts, n, samples, tokens, padded_samples, padded_tokens, good, lost = rest[: len(names)], *rest[len(names) :]
+        means = {name: part / n for name, part in zip(names, parts, strict=True)}
         self._check_lost(good, lost)
         if not trainer.is_global_zero:
             return
@@ -250,8 +254,7 @@ class Progress(L.Callback):
         values = {
             "step": step,
             "loss": loss / n,
-            "attention": attention / n,
-            "ctc": ctc / n,
+            **means,
             "lr": self.lr,
             "audio_s_per_s": samples / self.rate / elapsed,
             "padding_audio": 1 - samples / padded_samples,
@@ -261,8 +264,9 @@ class Progress(L.Callback):
             "epoch": epoch,
         }
         self._write(trainer, values)
+        told = " ".join(f"{name} {mean:.3f}" for name, mean in means.items())
         log.info(
-            f"step {step}  loss {loss / n:.3f} (attention {attention / n:.3f} ctc {ctc / n:.3f})  lr {self.lr:.2e}  "
+            f"step {step}  loss {loss / n:.3f} ({told})  lr {self.lr:.2e}  "
             f"audio {values['audio_s_per_s']:.0f} s/s  padding {100 * values['padding_audio']:.1f} % audio "
             f"{100 * values['padding_tokens']:.1f} % tokens  left {eta_min:.1f} min"
         )

@@ -164,7 +164,7 @@ def _steps(
         batch = _random_batch(recipe, vocab_size, *lengths).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             out = task.training_step(batch, i)
-        (out["loss"] / out["sums"][3]).backward()
+        (out["loss"] / out["sums"][-1]).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip)
         optimizer.step()
         optimizer.zero_grad()
