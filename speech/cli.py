@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from speech import __version__
+from speech.cli_synthesize import add_synthesize
 from speech.cli_transcribe import add_transcribe
 from speech.errors import SpeechError, run
 
@@ -28,6 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     for name, (_, text) in PASSED_ON.items():
         commands.add_parser(name, help=text, add_help=False)
     add_transcribe(commands)
+    add_synthesize(commands)
     _add_average(commands)
     _add_data(commands)
     p = commands.add_parser("import", help="make a model folder of a public checkpoint", allow_abbrev=False)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from speech.errors import SpeechError, one_line
 from speech.generation import GenerationConfig
@@ -18,7 +19,7 @@ from speech.text.base import BaseTokenizer
 from speech.text.load import load_tokenizer
 
 FORMAT_VERSION = 1
-Model = TypeVar("Model", AED, CTCModel)
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def _card(config: AEDConfig, n_parameters: int, notes: str) -> str:
@@ -34,15 +35,21 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
-def save_weights(folder: Path, kind: str, model: AED | CTCModel) -> None:
-    """config.json, preprocessor_config.json and model.safetensors."""
+def save_settings(
+    folder: Path, head: dict[str, Any], config: dict[str, Any], features: dict[str, Any], model: nn.Module
+) -> None:
+    """config.json with head and config, preprocessor_config.json with features, and model.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / "config.json", {**head, "format_version": FORMAT_VERSION, **config})
+    _write_json(folder / "preprocessor_config.json", features)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+
+
+def save_weights(folder: Path, kind: str, model: AED | CTCModel) -> None:
+    """config.json, preprocessor_config.json and model.safetensors of a recogniser."""
     config = model.config.to_dict()
     frontend = config.pop("frontend")
-    head = {"model_type": kind, "format_version": FORMAT_VERSION, "vocab_size": model.vocab_size}
-    _write_json(folder / "config.json", {**head, **config})
-    _write_json(folder / "preprocessor_config.json", frontend)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+    save_settings(folder, {"model_type": kind, "vocab_size": model.vocab_size}, config, frontend, model)
 
 
 def save_model(
@@ -68,17 +75,23 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     return values
 
 
-def load_config(folder: Path, kind: str) -> tuple[dict[str, Any], int]:
-    """Settings of the model, those of its front end under `frontend`, and the size of its vocabulary."""
+def load_settings(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What config.json and preprocessor_config.json hold, the former without its head but for a vocab_size."""
     if not folder.is_dir():
         raise SpeechError(f"model folder {folder} does not exist")
     config = _read_json(folder, "config.json")
     if config.pop("model_type", None) != kind or config.pop("format_version", None) != FORMAT_VERSION:
         raise SpeechError(f"model folder {folder}: config.json is not of model_type {kind} in format {FORMAT_VERSION}")
+    return config, _read_json(folder, "preprocessor_config.json")
+
+
+def load_config(folder: Path, kind: str) -> tuple[dict[str, Any], int]:
+    """Settings of the model, those of its front end under `frontend`, and the size of its vocabulary."""
+    config, frontend = load_settings(folder, kind)
     size = config.pop("vocab_size", None)
     if not isinstance(size, int):
         raise SpeechError(f"model folder {folder}: config.json has no vocab_size")
-    return {**config, "frontend": _read_json(folder, "preprocessor_config.json")}, size
+    return {**config, "frontend": frontend}, size
 
 
 def load_weights(folder: Path, make: Callable[[], Model]) -> Model:

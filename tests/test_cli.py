@@ -18,6 +18,7 @@ COMMANDS = (
     ["train"],
     ["evaluate"],
     ["transcribe"],
+    ["synthesize"],
     ["average"],
     ["data"],
     ["data", "validate"],

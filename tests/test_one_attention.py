@@ -20,6 +20,7 @@ FOREIGN = {
 }
 OUTPUT_DISTRIBUTIONS = {
     ("speech/models/ctc.py", "log_softmax"),
+    ("speech/models/aligner.py", "log_softmax"),
     ("speech/models/aed.py", "log_softmax"),
     ("speech/models/step.py", "log_softmax"),
 }

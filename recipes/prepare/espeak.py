@@ -10,6 +10,7 @@ import soundfile
 from recipes.prepare.fsdd import WORDS, write_manifest
 from speech.audio.resample import resample
 from speech.errors import SpeechError
+from speech.text.espeak import CHARS_UTF8, open_espeak
 
 SAMPLE_RATE = 8000
 TAKES = 50
@@ -19,11 +20,8 @@ PEAK = 0.5
 AUDIBLE = 0.02  # of the peak; what is below it at both ends is cut off, as the real recordings are trimmed
 
 # espeak-ng's speak_lib.h
-AUDIO_OUTPUT_SYNCHRONOUS = 2
-INITIALIZE_DONT_EXIT = 0x8000
 RATE, PITCH, RANGE = 1, 3, 4
 POS_CHARACTER = 1
-CHARS_UTF8 = 1
 SAMPLES_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
@@ -31,20 +29,7 @@ class Espeak:
     """espeak-ng in this process. It keeps its state in globals: make one."""
 
     def __init__(self) -> None:
-        try:
-            import espeakng_loader  # pyright: ignore[reportMissingImports]  (optional extra)
-
-            self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        except (ImportError, OSError) as error:
-            raise SpeechError(
-                f"no espeak-ng ({error}); install the extra: pip install 'parlance-speech[espeak]'"
-            ) from None
-        data = espeakng_loader.get_data_path()
-        self.sample_rate: int = self._library.espeak_Initialize(
-            AUDIO_OUTPUT_SYNCHRONOUS, 0, data.encode(), INITIALIZE_DONT_EXIT
-        )
-        if self.sample_rate <= 0:
-            raise SpeechError(f"espeak-ng cannot read its data in {data}; install the extra espeak anew")
+        self._library, self.sample_rate = open_espeak()
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))  # some voices have breath noise, seeded by the clock
         self._blocks: list[np.ndarray] = []
         self._callback = SAMPLES_CALLBACK(self._collect)  # kept: the library holds only its address

@@ -34,12 +34,19 @@ class ASRBatch:
     lost: list[str]  # cuts whose audio could not be read, with the reason; they are not in the batch
     place: tuple[int, int, int]  # epoch, pool, index: the state of the sampler
 
+    def amounts(self) -> dict[str, tuple[Tensor, int]]:
+        """Real and with padding: samples of audio, tokens."""
+        return {
+            "audio": (self.waveform_lengths.sum(), self.waveforms.numel()),
+            "tokens": (self.token_lengths.sum(), self.tokens.numel()),
+        }
+
     def to(self, device: torch.device) -> "ASRBatch":
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
         return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
 
 
-def _obey_the_trainer_only(worker: int) -> None:
+def obey_the_trainer_only(worker: int) -> None:
     """A signal to the whole process group is for the trainer: it saves, and ends the loaders itself.
 
     Ignored altogether, the SIGTERM by which multiprocessing ends its children would be waited for without end.
@@ -75,6 +82,7 @@ class ASRStream(torch.utils.data.Dataset):
         self.corpus, self.config, self.sample_rate, self.seed, self.augment = corpus, config, sample_rate, seed, augment
         self.sizes = sizes or budget_sizes(config.batch_seconds, config.quadratic_seconds)
         self.total, self.start, self.consumed = total, (0, 0, 0), 0
+        self.max_lost = config.max_lost
         self.noises: list[Cut] = []
         self.order = corpus.order(seed, shuffle=total is not None)
         self.short = self.order
@@ -109,7 +117,7 @@ class ASRStream(torch.utils.data.Dataset):
             sampler=islice(sampler, len(self) - self.consumed),  # type: ignore[arg-type]
             batch_size=None,
             num_workers=self.config.workers,
-            worker_init_fn=_obey_the_trainer_only,
+            worker_init_fn=obey_the_trainer_only,
             generator=torch.Generator().manual_seed(0),
         )
         yield from loader

@@ -64,7 +64,7 @@ class DataConfig:
     workers: int = 0
     language: str = "en"
     punctuation: bool = False
-    prompt_format: Literal["canary", "canary2", "firered"] = "canary"
+    prompt_format: Literal["canary", "canary2", "firered", "phonemes"] = "canary"
     """slots before the text"""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 

@@ -118,5 +118,7 @@ class BaseTokenizer(ABC):
 
     def save_tokens(self, path: str | Path) -> None:
         """Write one `token id` line per piece."""
-        lines = (f"{'<space>' if piece == ' ' else piece} {i}\n" for i, piece in enumerate(self.pieces))
-        Path(path).write_text("".join(lines), encoding="utf-8")
+        Path(path).write_text("".join(self.token_lines()), encoding="utf-8")
+
+    def token_lines(self) -> list[str]:
+        return [f"{'<space>' if piece == ' ' else piece} {i}\n" for i, piece in enumerate(self.pieces)]

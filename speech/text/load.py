@@ -8,10 +8,11 @@ from speech.errors import SpeechError
 from speech.text.base import FILE, SETTINGS, BaseTokenizer
 from speech.text.canary import AggregateTokenizer, UnifiedTokenizer
 from speech.text.firered import FireRedTokenizer
+from speech.text.phoneme_tokenizer import PhonemeTokenizer
 from speech.text.spe import read_part
 from speech.text.tokenizer import Tokenizer
 
-FOREIGN = {kind.kind: kind for kind in (FireRedTokenizer, AggregateTokenizer, UnifiedTokenizer)}
+FOREIGN = {kind.kind: kind for kind in (FireRedTokenizer, AggregateTokenizer, UnifiedTokenizer, PhonemeTokenizer)}
 
 
 def load_tokenizer(path: str | Path) -> BaseTokenizer:

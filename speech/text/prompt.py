@@ -6,6 +6,7 @@ from speech.errors import SpeechError
 from speech.text.base import BOS, BaseTokenizer
 from speech.text.canary import CONTEXT
 from speech.text.firered import SOS
+from speech.text.phoneme_table import BOS as START
 
 TASKS = ("transcribe", "translate")
 EMOTIONS = ("undefined", "neutral", "angry", "happy", "sad")
@@ -15,6 +16,7 @@ FORMATS = {
     "canary": (BOS, "source_language", "task", "target_language", "punctuation"),
     "canary2": (CONTEXT, "context", BOS, "emotion", *LANGUAGES, "punctuation", "itn", "timestamp", "diarize"),
     "firered": (SOS,),
+    "phonemes": (START,),
 }
 FLAGS = {"punctuation": "pnc", "itn": "itn", "timestamp": "timestamp", "diarize": "diarize"}
 

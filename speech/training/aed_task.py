@@ -9,7 +9,8 @@ from speech.data.augment import example_rng, spec_augment_masks
 from speech.models.aed import AED
 from speech.models.losses import AEDLoss, aed_loss
 from speech.training.config import AEDRecipe
-from speech.training.optim import freeze, make_optimizer, scale_gradients
+from speech.training.optim import freeze, make_optimizer
+from speech.training.step_weight import StepWeight
 
 
 def global_sum(value: Tensor, strategy) -> Tensor:
@@ -24,7 +25,7 @@ class AEDTask(L.LightningModule):
     def __init__(self, model: AED, recipe: AEDRecipe, blank: int):
         super().__init__()
         self.model, self.recipe, self.blank = model, recipe, blank
-        self.step_tokens: Tensor | float = 0.0  # target tokens of this optimiser step so far, on this rank
+        self.weight = StepWeight()  # target tokens
         self.still = freeze(model, recipe.optim.freeze)
         self.train()
 
@@ -61,15 +62,11 @@ class AEDTask(L.LightningModule):
         w = self.recipe.train.ctc_weight if parts.ctc is not None else 0.0
         ctc = parts.ctc.total if parts.ctc is not None else parts.attention.total.new_zeros(())
         loss, n = (1 - w) * parts.attention.total + w * ctc, parts.attention.weight
-        self.step_tokens = self.step_tokens + n
+        self.weight.add(n)
         return {"loss": loss, "sums": torch.stack([loss, parts.attention.total, ctc, n]).detach()}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        tokens, self.step_tokens = self.step_tokens, 0.0
-        assert isinstance(tokens, Tensor)
-        # DDP has averaged the gradients of the sums over ranks, Lightning has divided them by `accumulate`
-        divided = self.trainer.world_size * self.recipe.train.accumulate
-        scale_gradients(self.model, divided / global_sum(tokens, self.trainer.strategy))
+        self.weight.divide(self.model, self.trainer, self.recipe.train.accumulate)
 
     def on_validation_epoch_start(self) -> None:
         self.sums = torch.zeros(4, dtype=torch.float64)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from speech.errors import SpeechError
 from speech.folder import save_model
@@ -24,13 +25,14 @@ def average_states(files: list[Path]) -> dict[str, torch.Tensor]:
     }
 
 
-def average_checkpoints(root: Path, count: int, model: AED) -> str:
+def average_checkpoints(root: Path, count: int, model: nn.Module) -> str:
     """Load the mean of the newest `count` whole checkpoints under `root` into the model; returns what was averaged."""
     whole = [path for path in checkpoints(root) if fault(path) is None][-count:]
     if not whole:
         raise SpeechError(f"no whole checkpoint in {root}")
     state = average_states([path / "model.safetensors" for path in whole])
-    model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in state.items()})
+    own = {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
+    model.load_state_dict(own)
     model.eval()
     return f"Mean of the checkpoints of steps {', '.join(str(int(path.stem.removeprefix('step-'))) for path in whole)}."
 

@@ -6,19 +6,40 @@ import os
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import lightning as L
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from speech.data.asr import ASRBatch, ASRStream
 from speech.errors import SpeechError
 
 log = logging.getLogger(__name__)
+
+
+class Batch(Protocol):
+    ids: list[str]
+    lost: list[str]
+    place: tuple[int, int, int]
+
+    def amounts(self) -> Mapping[str, tuple[torch.Tensor | int, int]]:
+        """Samples of `audio` and whatever else is padded: real, and with padding."""
+        ...
+
+
+class Stream(Protocol):
+    """Batches of all epochs; `start` and `consumed` are the place of the next one, for exact resume."""
+
+    sample_rate: int
+    max_lost: float
+    start: tuple[int, int, int]
+    consumed: int
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Stopped(SpeechError):
@@ -30,11 +51,11 @@ class Stopped(SpeechError):
 class ExactResume(L.Callback):
     """Keeps the data position and every random state, so that the resumed run is the run that would have been."""
 
-    def __init__(self, stream: ASRStream):
+    def __init__(self, stream: Stream):
         self.stream, self.pending = stream, None
         self.position, self.consumed = (0, 0, 0), 0
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch: ASRBatch, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch: Batch, batch_idx: int) -> None:
         epoch, pool, index = batch.place
         self.position, self.consumed = (epoch, pool, index + 1), self.consumed + 1
 
@@ -143,9 +164,9 @@ class FiniteLoss(L.Callback):
 
     def __init__(self, out: Path):
         self.out = out
-        self.seen: list[tuple[torch.Tensor, ASRBatch]] = []  # losses and batches of this optimiser step
+        self.seen: list[tuple[torch.Tensor, Batch]] = []  # losses and batches of this optimiser step
 
-    def on_train_batch_start(self, trainer, pl_module, batch: ASRBatch, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer, pl_module, batch: Batch, batch_idx: int) -> None:
         self.batch = batch
 
     def on_before_backward(self, trainer, pl_module, loss: torch.Tensor) -> None:
@@ -182,9 +203,9 @@ class Progress(L.Callback):
 
     def _reset(self) -> None:
         self.since, self.steps = time.monotonic(), 0
-        self.sums: torch.Tensor | None = None  # loss, parts, weight, real samples and tokens
+        self.sums: torch.Tensor | None = None  # loss, parts, weight, amounts
+        self.padded: list[str] = []  # names of the amounts
         self.cuts = [0, 0]  # in batches, lost
-        self.padded = [0, 0]  # samples and tokens with padding
 
     def on_train_start(self, trainer, pl_module) -> None:
         step = trainer.global_step
@@ -223,11 +244,13 @@ class Progress(L.Callback):
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         self.lr = optimizer.param_groups[0]["lr"]  # the schedule moves on before the batch ends
 
-    def on_train_batch_end(self, trainer, pl_module, outputs: Any, batch: ASRBatch, batch_idx: int) -> None:
-        real = torch.stack([batch.waveform_lengths.sum(), batch.token_lengths.sum()])
-        sums = torch.cat([outputs["sums"].double(), real.double()])
-        self.sums = sums if self.sums is None else self.sums + sums
-        self.padded = [self.padded[0] + batch.waveforms.numel(), self.padded[1] + batch.tokens.numel()]
+    def on_train_batch_end(self, trainer, pl_module, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        sums, amounts = outputs["sums"].double(), batch.amounts()
+        counted = [
+            torch.as_tensor(n, dtype=torch.float64, device=sums.device) for pair in amounts.values() for n in pair
+        ]
+        sums = torch.cat([sums, torch.stack(counted)])
+        self.sums, self.padded = sums if self.sums is None else self.sums + sums, list(amounts)
         self.cuts = [self.cuts[0] + len(batch.ids), self.cuts[1] + len(batch.lost)]
         for what in batch.lost:
             log.warning("cut left out: %s", what)
@@ -237,15 +260,18 @@ class Progress(L.Callback):
         if self.bar is not None:
             self.bar.update(step - self.bar.n)
         if step % self.every == 0 or step == self.max_steps:
-            self._line(trainer, pl_module.parts, step, batch.place[0])
+            self._line(trainer, cast(Sequence[str], pl_module.parts), step, batch.place[0])
             self._reset()
 
     def _line(self, trainer, names: Sequence[str], step: int, epoch: int) -> None:
         assert self.sums is not None
-        totals = torch.cat([self.sums, torch.tensor([*self.padded, *self.cuts], device=self.sums.device)])
+        totals = torch.cat([self.sums, torch.tensor(self.cuts, device=self.sums.device)])
         loss, *rest = trainer.strategy.reduce(totals, reduce_op="sum").tolist()
-        parts, n, samples, tokens, padded_samples, padded_tokens, good, lost = rest[: len(names)], *rest[len(names) :]
+        parts, n, *amounts = rest[: len(names)], *rest[len(names) : -2]
+        good, lost = rest[-2:]
         means = {name: part / n for name, part in zip(names, parts, strict=True)}
+        real, padded = (dict(zip(self.padded, amounts[i::2], strict=True)) for i in (0, 1))
+        padding = {name: 1 - real[name] / padded[name] for name in self.padded}
         self._check_lost(good, lost)
         if not trainer.is_global_zero:
             return
@@ -256,19 +282,18 @@ class Progress(L.Callback):
             "loss": loss / n,
             **means,
             "lr": self.lr,
-            "audio_s_per_s": samples / self.rate / elapsed,
-            "padding_audio": 1 - samples / padded_samples,
-            "padding_tokens": 1 - tokens / padded_tokens,
+            "audio_s_per_s": real["audio"] / self.rate / elapsed,
+            **{f"padding_{name}": share for name, share in padding.items()},
             "cuts_per_batch": good / self.steps / trainer.accumulate_grad_batches / trainer.world_size,
             "lost_cuts": self.lost,
             "epoch": epoch,
         }
         self._write(trainer, values)
         told = " ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+        empty = " ".join(f"{100 * share:.1f} % {name}" for name, share in padding.items())
         log.info(
-            f"step {step}  loss {loss / n:.3f} ({told})  lr {self.lr:.2e}  "
-            f"audio {values['audio_s_per_s']:.0f} s/s  padding {100 * values['padding_audio']:.1f} % audio "
-            f"{100 * values['padding_tokens']:.1f} % tokens  left {eta_min:.1f} min"
+            f"step {step}  loss {loss / n:.3f} ({told})  lr {self.lr:.2e}  audio {values['audio_s_per_s']:.0f} s/s  "
+            f"padding {empty}  left {eta_min:.1f} min"
         )
 
     def _check_lost(self, good: float, lost: float) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from speech.data.config import DataConfig
 from speech.data.sources import fingerprint, read_sources
 from speech.errors import SpeechError
 from speech.text.load import load_tokenizer
@@ -13,7 +14,7 @@ from speech.training.config import AEDRecipe
 
 # settings that cannot change a loss, as those of `generation`; files count by their bytes, devices by the processes
 FREE = (
-    *("init", "data.train", "data.dev", "data.tokenizer", "data.bins", "data.batch_sizes"),
+    *("init", "durations", "data.train", "data.dev", "data.tokenizer", "data.bins", "data.batch_sizes"),
     *("data.augment.noise_manifest", "data.workers", "data.max_lost", "data.force_batch_sizes"),
     *("train.out", "train.devices", "train.keep", "train.resume_inexact"),
     *("train.save_every_steps", "train.log_every_steps", "train.valid_every_steps"),
@@ -21,8 +22,16 @@ FREE = (
 
 
 def describe(recipe: AEDRecipe) -> dict[str, Any]:
+    """`describe_data`, and the folder that the run starts from."""
+    found = describe_data(recipe, recipe.data)
+    if recipe.init:
+        found["the initial weights"] = sha256_of(Path(recipe.init) / "model.safetensors")
+        found["the initial tokenizer"] = load_tokenizer(recipe.init).fingerprint
+    return found
+
+
+def describe_data(recipe: Any, data: DataConfig) -> dict[str, Any]:
     """Dotted names of settings to plain values, and names of files to the sha256 of their bytes."""
-    data = recipe.data
     paths = {
         "the bins": data.bins,
         "the batch sizes": data.batch_sizes,
@@ -32,9 +41,6 @@ def describe(recipe: AEDRecipe) -> dict[str, Any]:
     files = {"the training manifest": fingerprint(data.train)} if data.train else {}
     if data.tokenizer:
         files["the tokenizer"] = load_tokenizer(data.tokenizer).fingerprint
-    if recipe.init:
-        files["the initial weights"] = sha256_of(Path(recipe.init) / "model.safetensors")
-        files["the initial tokenizer"] = load_tokenizer(recipe.init).fingerprint
     files |= {name: sha256_of(path) for name, path in paths.items() if path}
     if data.train:
         for path in (source.manifest for source in read_sources(data.train)):

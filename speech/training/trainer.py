@@ -13,9 +13,8 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.loggers import TensorBoardLogger
 from safetensors import safe_open
 
-from speech.data.asr import ASRStream
 from speech.errors import SpeechError
-from speech.training.callbacks import ExactResume, FiniteLoss, Progress, SaveCheckpoints
+from speech.training.callbacks import ExactResume, FiniteLoss, Progress, SaveCheckpoints, Stream
 from speech.training.checkpoint import FolderCheckpointIO, newest
 from speech.training.config import OptimConfig, TrainConfig
 from speech.training.plots import plot_curves
@@ -51,8 +50,8 @@ def check_resume(found: Path, run: dict[str, Any], task: L.LightningModule, conf
 
 def fit(
     task: L.LightningModule,
-    train: ASRStream,
-    dev: ASRStream,
+    train: Stream,
+    dev: Stream,
     optim: OptimConfig,
     config: TrainConfig,
     run: dict[str, Any],
@@ -96,9 +95,7 @@ def fit(
         callbacks=[
             FiniteLoss(out),
             ExactResume(train),
-            Progress(
-                out, config.log_every_steps, valid_every, train.sample_rate, config.max_steps, train.config.max_lost
-            ),
+            Progress(out, config.log_every_steps, valid_every, train.sample_rate, config.max_steps, train.max_lost),
             SaveCheckpoints(root, config.save_every_steps),
         ],
     )

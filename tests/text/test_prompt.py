@@ -96,4 +96,4 @@ def test_a_format_of_another_tokenizer_names_the_symbol(own, firered):
 
 def test_every_slot_is_a_field():
     known = set(Prompt.__dataclass_fields__)
-    assert {slot for slots in FORMATS.values() for slot in slots if not slot.startswith("<")} == known
+    assert {slot for slots in FORMATS.values() for slot in slots if slot[0] not in "<^"} == known

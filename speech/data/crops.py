@@ -1,0 +1,128 @@
+"""Cuts to batches of random crops for a vocoder, and to whole cuts for its validation."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from lhotse.cut import Cut
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from speech.data.asr import obey_the_trainer_only
+from speech.data.augment import example_rng
+from speech.data.manifests import load_audio
+from speech.errors import AudioError, DataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CropBatch:
+    waveforms: Tensor  # [B, samples] float32 in [-1, 1], without padding
+    ids: list[str]
+    lost: list[str]  # cuts whose audio could not be read, with the reason; they are not in the batch
+    place: tuple[int, int, int]  # epoch, 0, number of the batch: the state of the stream
+
+    def to(self, device: torch.device) -> "CropBatch":
+        return replace(self, waveforms=self.waveforms.to(device, non_blocking=True))
+
+    def amounts(self) -> dict[str, tuple[Tensor | int, int]]:
+        """Samples, real and with padding."""
+        return {"audio": (self.waveforms.numel(), self.waveforms.numel())}
+
+
+class CropPlan(NamedTuple):
+    cuts: list[int]
+    spots: list[float]  # where each crop begins, 0 ... 1 of what its cut allows
+    place: tuple[int, int, int]
+
+
+class CropStream(torch.utils.data.Dataset):
+    """`total` batches of `rows` crops of `samples`; without `total` each cut once, cut down to a multiple of `hop`.
+
+    Batch i is a function of (seed, i) and every second of the corpus is equally likely in it. Cuts shorter than a
+    crop are left out. `start` and `consumed` are set for exact resume.
+    """
+
+    def __init__(
+        self,
+        cuts: list[Cut],
+        sample_rate: int,
+        samples: int,
+        hop: int,
+        rows: int,
+        seed: int,
+        total: int | None,
+        workers: int = 0,
+        cache_seconds: float = 0.0,
+        max_lost: float = 0.01,
+    ):
+        least = (samples if total is not None else hop) / sample_rate
+        self.cuts = [cut for cut in cuts if cut.duration >= least]
+        if not self.cuts:
+            raise DataError(f"no cut is {least:g} s long: lower data.crop_samples {samples}")
+        if len(self.cuts) < len(cuts):
+            log.info(f"{len(cuts) - len(self.cuts)} of {len(cuts)} cuts are shorter than a crop of {least:g} s")
+        self.sample_rate, self.samples, self.hop, self.rows = sample_rate, samples, hop, rows
+        self.seed, self.total, self.workers, self.max_lost = seed, total, workers, max_lost
+        self.start, self.consumed = (0, 0, 0), 0
+        self.ends = np.cumsum([cut.duration for cut in self.cuts])
+        self.cache: dict[int, np.ndarray] = {}
+        self.room = cache_seconds / max(1, workers)  # seconds that may still be kept, in each loader
+
+    @property
+    def hours(self) -> float:
+        return float(self.ends[-1]) / 3600
+
+    def __len__(self) -> int:
+        return self.total if self.total is not None else len(self.cuts)
+
+    def plan(self, number: int) -> CropPlan:
+        if self.total is None:
+            return CropPlan([number], [0.0], (0, 0, number))
+        rng = example_rng(self.seed, number, "crops")
+        rows = np.searchsorted(self.ends, rng.uniform(0, self.ends[-1], self.rows), side="right")
+        epoch = int((number + 1) * self.rows * self.samples / self.sample_rate / self.ends[-1])
+        return CropPlan(rows.tolist(), rng.random(self.rows).tolist(), (epoch, 0, number))
+
+    def __iter__(self) -> Iterator[CropBatch]:
+        plans = map(self.plan, range(self.consumed, len(self)))
+        # own generator: making a loader must not draw from the global state
+        yield from DataLoader(
+            self,
+            sampler=plans,  # type: ignore[arg-type]
+            batch_size=None,
+            num_workers=self.workers,
+            worker_init_fn=obey_the_trainer_only,
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    def _waveform(self, row: int) -> np.ndarray:
+        """The whole cut, kept while there is room: the same samples whether it was kept or not."""
+        if row not in self.cache:
+            x = load_audio(self.cuts[row], self.sample_rate)
+            if self.room < self.cuts[row].duration:
+                return x
+            self.room -= self.cuts[row].duration
+            self.cache[row] = x
+        return self.cache[row]
+
+    def __getitem__(self, plan: CropPlan) -> CropBatch:
+        """Cuts whose audio is gone are left out and told; were it all of them, silence stands for them."""
+        crops, ids, lost = [], [], []
+        for row, spot in zip(plan.cuts, plan.spots, strict=True):
+            try:
+                x = self._waveform(row)
+            except (AudioError, DataError) as error:
+                lost.append(f"{self.cuts[row].id}: {error}")
+                continue
+            length = self.samples if self.total is not None else len(x) // self.hop * self.hop
+            begin = int(spot * (len(x) - length + 1))
+            crops.append(torch.from_numpy(x[begin : begin + length]))
+            ids.append(self.cuts[row].id)
+        if not ids:
+            crops, ids = [torch.zeros(self.samples)], ["silence"]
+        return CropBatch(torch.stack(crops), ids, lost, plan.place)

@@ -1,0 +1,66 @@
+"""Settings of the synthesisers, apart from the classes they build: the command line reads them without torch."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from speech.errors import SpeechError, above_zero
+from speech.nn.mel_config import MelConfig
+
+
+@dataclass
+class FastSpeechConfig:
+    """FastSpeech; the defaults are the paper's (arXiv 1905.09263). Kernels 9 and 1 make the block of FastSpeech 2."""
+
+    mel: MelConfig = field(default_factory=MelConfig)
+    d_model: int = 384
+    n_heads: int = 2
+    encoder_layers: int = 6
+    """blocks over phonemes"""
+    decoder_layers: int = 6
+    """blocks over mel frames"""
+    d_ff: int = 1536
+    """filters of the first convolution of each block"""
+    kernels: tuple[int, int] = (3, 3)
+    """widths of the two convolutions of each block, both odd"""
+    dropout: float = 0.1
+    predictor_filters: int = 256
+    predictor_dropout: float = 0.1
+    pitch: bool = False
+    """predict a pitch per phoneme, which pitch_scale then moves"""
+    energy: bool = False
+    """predict an energy per phoneme, which energy_scale then moves"""
+    n_speakers: int = 1
+    """above 1: an embedding of the speaker is added after the encoder"""
+    n_languages: int = 1
+    """above 1: an embedding of the language is added after the encoder"""
+
+    def __post_init__(self) -> None:
+        above_zero("model", self, "encoder_layers", "decoder_layers", "n_speakers", "n_languages")
+        for kernel in self.kernels:
+            if kernel < 1 or kernel % 2 == 0:
+                raise SpeechError(f"model.kernels has {kernel}, which has no centre: set odd ones")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "FastSpeechConfig":
+        """Build from a stored config.json part; an unknown key is an error, not a guess."""
+        try:
+            made = cls(**{**values, "mel": MelConfig(**values.get("mel", {}))})
+            made.kernels = (made.kernels[0], made.kernels[1])  # json has lists only
+        except (TypeError, IndexError) as error:
+            raise SpeechError(f"model config: {error}") from None
+        return made
+
+
+@dataclass
+class AlignerConfig:
+    """Phonemes to mel frames without a teacher (arXiv 2108.10447)."""
+
+    d_embed: int = 128
+    text_filters: int = 256
+    mel_filters: int = 160
+    d_attention: int = 80
+    temperature: float = 0.0005
+    """what a squared distance of 1 costs, in nats"""

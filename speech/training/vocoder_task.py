@@ -1,0 +1,71 @@
+"""Lightning wiring of the vocoder."""
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from speech.data.crops import CropBatch
+from speech.models.discriminators import Discriminators
+from speech.models.vocoder_losses import MultiResolutionSTFT, VocoderLoss, vocoder_loss
+from speech.models.vocos import Vocos
+from speech.training.aed_task import global_sum
+from speech.training.optim import make_optimizer, scale_gradients
+from speech.training.vocoder_config import VocoderRecipe
+
+
+class VocoderTask(L.LightningModule):
+    """First mel and STFT losses alone, then with the discriminators; sums are divided once by all crops of a step.
+
+    The gradients of model and discriminators do not mix (see `vocoder_loss`), so that one backward pass and one AdamW
+    are the two of a GAN, and accumulation, finite checks and resume are those of every other training.
+    """
+
+    parts = VocoderLoss._fields
+
+    def __init__(self, model: Vocos, recipe: VocoderRecipe):
+        super().__init__()
+        self.model, self.recipe = model, recipe
+        self.discriminators = Discriminators(recipe.gan.period_channels, recipe.gan.resolution_channels)
+        self.stft = MultiResolutionSTFT()
+        self.gan_from = round(recipe.gan.warmup_share * recipe.train.max_steps)
+        self.step_crops = 0  # of this optimiser step so far, on this rank
+
+    def training_step(self, batch: CropBatch, _: int) -> dict[str, Tensor]:
+        gan = self.recipe.gan
+        discriminators = self.discriminators if self.global_step >= self.gan_from else None
+        losses = vocoder_loss(self.model, self.stft, discriminators, batch.waveforms)
+        weights = (gan.mel_weight, gan.stft_weight, gan.adversarial_weight, gan.matching_weight, 1.0)
+        loss = torch.stack([w * part for w, part in zip(weights, losses, strict=True)]).sum()
+        crops = len(batch.waveforms)
+        self.step_crops += crops
+        return {"loss": loss, "sums": torch.stack([loss, *losses, loss.new_tensor(float(crops))]).detach()}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        crops, self.step_crops = torch.tensor(float(self.step_crops), device=self.device), 0
+        # DDP has averaged the gradients of the sums over ranks, Lightning has divided them by `accumulate`
+        divided = self.trainer.world_size * self.recipe.train.accumulate
+        scale_gradients(self, divided / global_sum(crops, self.trainer.strategy))
+
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+        if gradient_clip_val:
+            for part in (self.model, self.discriminators):
+                torch.nn.utils.clip_grad_norm_(part.parameters(), gradient_clip_val)
+
+    def on_validation_epoch_start(self) -> None:
+        self.sums = torch.zeros(3, dtype=torch.float64)
+
+    def validation_step(self, batch: CropBatch, _: int) -> None:
+        losses, frames = vocoder_loss(self.model, self.stft, None, batch.waveforms), batch.waveforms.size(1)
+        self.sums += torch.stack([losses.mel, losses.stft, losses.mel.new_ones(())]).double().cpu() * frames
+
+    def on_validation_epoch_end(self) -> None:
+        mel, stft, weight = global_sum(self.sums.to(self.device), self.trainer.strategy).tolist()
+        self.log("dev_mel", mel / weight)
+        self.log("dev_stft", stft / weight)
+
+    def transfer_batch_to_device(self, batch: CropBatch, device: torch.device, dataloader_idx: int) -> CropBatch:
+        return batch.to(device)
+
+    def configure_optimizers(self):
+        optimizer, schedule = make_optimizer(self, self.recipe.optim, self.recipe.train.max_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from speech.models.length_regulator import phoneme_of_frames, regulate, scaled_durations, whole_durations
+
+close = torch.testing.assert_close
+PAPER = torch.tensor([[2, 2, 3, 1]])
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(1.0, [2, 2, 3, 1]), (1.3, [3, 3, 4, 1]), (0.5, [1, 1, 2, 1])])
+def test_the_example_of_the_paper(scale, expected):
+    h = torch.randn(1, 4, 5)
+    y, lengths = regulate(h, scaled_durations(PAPER, scale))
+    close(y[0], h[0].repeat_interleave(torch.tensor(expected), 0))
+    assert lengths.tolist() == [sum(expected)]
+
+
+def test_a_batch_is_repeated_row_by_row():
+    h, durations = torch.randn(3, 6, 4), torch.tensor([[1, 0, 5, 2, 0, 0], [0, 3, 1, 1, 1, 9], [1, 1, 0, 0, 0, 0]])
+    y, lengths = regulate(h, durations)
+    assert y.shape == (3, 15, 4) and lengths.tolist() == [8, 15, 2]
+    for i, n in enumerate(lengths):
+        close(y[i, :n], h[i].repeat_interleave(durations[i], 0))
+
+
+def test_frames_know_their_phoneme():
+    assert phoneme_of_frames(PAPER, 10).tolist() == [[0, 0, 1, 1, 2, 2, 2, 3, 3, 3]]
+
+
+def test_gradients_add_up_over_the_frames():
+    h = torch.randn(1, 4, 2, requires_grad=True)
+    regulate(h, PAPER)[0].sum().backward()
+    close(h.grad, PAPER[..., None].float().expand(-1, -1, 2))
+
+
+def test_no_phoneme_is_scaled_away_and_none_appears():
+    durations = torch.tensor([[1, 0, 7, 2]])
+    assert scaled_durations(durations, 0.1).tolist() == [[1, 0, 1, 1]]
+    scale = torch.tensor([[1.0, 3.0, 2.5, 1.0]])
+    assert scaled_durations(durations, scale).tolist() == [[1, 0, 18, 2]]
+
+
+def test_whole_durations_keep_the_sum_and_every_phoneme():
+    frames = torch.rand(50, 40) * 6
+    frames[:, 30:] = 0
+    whole = whole_durations(frames)
+    at_least_one = torch.where(frames > 0, frames.clamp_min(1), 0)
+    assert ((whole >= 1) == (frames > 0)).all()
+    assert ((whole - at_least_one).abs() < 1 + 1e-4).all()
+    assert ((whole.sum(1) - at_least_one.sum(1)).abs() <= 0.5 + 1e-4).all()
+    assert whole_durations(torch.full((1, 1000), 2.4)).sum() == 2400  # plain rounding: 2000
