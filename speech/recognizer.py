@@ -14,6 +14,7 @@ from speech.models.aed import Encoded
 from speech.models.cross_weights import cross_weights
 from speech.models.step import TorchStep
 from speech.nn.attention import KV
+from speech.nn.layers import store_by_input
 from speech.search.alignment import Span, ctc_align
 from speech.transcriber import Transcriber
 
@@ -47,6 +48,8 @@ class Recognizer(Transcriber):
         super().__init__(loaded.tokenizer, loaded.generation)
         loaded.model.lower(PRECISIONS[precision])
         self.model = loaded.model.to(self.device)
+        if self.device.type == "cpu":
+            store_by_input(self.model.decoder)
         config = self.model.config
         self.sample_rate = config.frontend.sample_rate
         self.frame_seconds = self.model.encoder.subsampling.factor * config.frontend.hop_ms / 1000

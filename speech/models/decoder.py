@@ -34,10 +34,12 @@ class DecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, memory: KV, past: KV | None, mask: Tensor | None, memory_mask: Tensor | None
     ) -> tuple[Tensor, KV]:
+        """x [B*K, U, C]; memory of B rows, each shared by K neighbours (the beams of an utterance)."""
         y = self.self_norm(x)
         kv = append(past, self.attn.project_kv(y))
         x = x + self.dropout(self.attn(y, kv, mask))
-        x = x + self.dropout(self.cross(self.cross_norm(x), memory, memory_mask))
+        y = self.cross_norm(x).reshape(memory.k.size(0), -1, x.size(2))  # [B, K*U, C]
+        x = x + self.dropout(self.cross(y, memory, memory_mask)).view_as(x)
         return x + self.ff(x), kv
 
 
@@ -58,8 +60,9 @@ class Decoder(nn.Module):
         self.head_bias = nn.Parameter(torch.zeros(width)) if config.head_bias else None
 
     def project_memory(self, encoded: Tensor) -> list[KV]:
-        """[B, S, C] -> cross keys and values per layer, once per utterance."""
-        return [layer.cross.project_kv(encoded) for layer in self.layers]  # type: ignore[union-attr, operator]
+        """[B, S, C] -> cross keys and values per layer, once per utterance; contiguous, as every step reads them."""
+        projected = (layer.cross.project_kv(encoded) for layer in self.layers)  # type: ignore[union-attr, operator]
+        return [KV(kv.k.contiguous(), kv.v.contiguous()) for kv in projected]
 
     def _embed(self, tokens: Tensor, start: int) -> Tensor:
         d = self.config.d_model
@@ -77,7 +80,7 @@ class Decoder(nn.Module):
         cache: list[KV] | None = None,
         with_attention: bool = False,
     ) -> DecoderOut:
-        """tokens [B, U] continue `cache` (all rows equally long) -> logits of each next token.
+        """tokens [B*K, U] continue `cache` (all rows equally long) -> logits of each next token; memory has B rows.
 
         Padding may only follow a row's tokens: the causal mask then hides it from every real query.
         """
@@ -100,4 +103,5 @@ class Decoder(nn.Module):
     def _last_attention(layer, x: Tensor, memory: KV, past: KV | None, mask, memory_mask) -> Tensor:
         y = layer.self_norm(x)
         x = x + layer.attn(y, append(past, layer.attn.project_kv(y)), mask)
-        return layer.cross.weights(layer.cross_norm(x), memory, memory_mask).mean(1)
+        y = layer.cross_norm(x).reshape(memory.k.size(0), -1, x.size(2))
+        return layer.cross.weights(y, memory, memory_mask).mean(1).view(*x.shape[:2], -1)

@@ -13,9 +13,17 @@ from speech.search.beam import Scores
 
 class DecodeState(NamedTuple):
     cache: list[KV]  # self-attention, N rows
-    memory: list[KV]  # cross-attention, N rows
-    mask: Tensor  # [N, 1, 1, S]
-    utterance: Tensor  # [N] utterance of each row
+    utterance: np.ndarray  # [N] utterance of each row
+    memory: list[KV]  # cross-attention, M rows: the beams of an utterance share one
+    mask: Tensor | None  # [M, 1, 1, S]; None where no frame is padding
+    owner: np.ndarray  # [M] utterance of each row of memory
+
+
+def _owner(utterance: np.ndarray) -> np.ndarray:
+    """[N] utterance of each row -> [M]. Neighbours share a row of memory where all groups are equally large."""
+    first = utterance[np.append(True, utterance[1:] != utterance[:-1])]
+    shared = np.array_equal(first.repeat(len(utterance) // len(first)), utterance)
+    return first if shared else utterance
 
 
 class TorchStep:
@@ -34,22 +42,26 @@ class TorchStep:
     def first(self, prompts: np.ndarray) -> tuple[Scores, DecodeState]:
         """prompts [B, P] -> scores [B, V] of the first text token."""
         e = self.encoded
+        mask = None if bool(e.mask.all()) else e.mask
         tokens = torch.from_numpy(prompts).to(e.encoded.device)
-        out = self.model.decoder(tokens, e.memory, e.mask, with_attention=self.with_attention)
-        rows = torch.arange(len(prompts), device=e.encoded.device)
-        return self._scores(out.logits, out.attention), DecodeState(out.cache, e.memory, e.mask, rows)
+        out = self.model.decoder(tokens, e.memory, mask, with_attention=self.with_attention)
+        rows = np.arange(len(prompts))
+        return self._scores(out.logits, out.attention), DecodeState(out.cache, rows, e.memory, mask, rows)
 
     @torch.inference_mode()
     def __call__(self, tokens: np.ndarray, parents: np.ndarray, state: DecodeState) -> tuple[Scores, DecodeState]:
         """tokens [N], parents [N]: rows of the previous call that each row continues."""
         device = self.encoded.encoded.device
-        rows = torch.from_numpy(parents).to(device)
-        utterance = state.utterance[rows]
-        cache = [KV(kv.k[rows], kv.v[rows]) for kv in state.cache]
-        memory, mask = state.memory, state.mask
-        if not torch.equal(utterance, state.utterance):  # beams opened or utterances finished
-            memory = [KV(kv.k[rows], kv.v[rows]) for kv in memory]
-            mask = mask[rows]
+        cache, utterance, memory, mask, owner = state
+        if not np.array_equal(parents, np.arange(len(utterance))):
+            rows = torch.from_numpy(parents).to(device)
+            cache = [KV(kv.k[rows], kv.v[rows]) for kv in cache]
+            utterance = utterance[parents]
+            owner = _owner(utterance)
+        if not np.array_equal(owner, state.owner):  # utterances finished
+            rows = torch.from_numpy(owner).to(device)
+            memory = [KV(kv.k[rows], kv.v[rows]) for kv in self.encoded.memory]
+            mask = None if mask is None else self.encoded.mask[rows]
         new = torch.from_numpy(tokens).to(device)[:, None]
         out = self.model.decoder(new, memory, mask, cache, self.with_attention)
-        return self._scores(out.logits, out.attention), DecodeState(out.cache, memory, mask, utterance)
+        return self._scores(out.logits, out.attention), DecodeState(out.cache, utterance, memory, mask, owner)

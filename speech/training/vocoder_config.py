@@ -58,8 +58,9 @@ class VocoderRecipe:
     model: VocosConfig = field(default_factory=VocosConfig)
     data: CropConfig = field(default_factory=CropConfig)
     gan: GANConfig = field(default_factory=GANConfig)
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=5e-4, betas=(0.8, 0.9), clip=100.0))
-    """the clip holds for the model and for the discriminators, each by itself"""
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=5e-4, betas=(0.8, 0.9), clip=1000.0))
+    """the clip holds for the model and for the discriminators, each by itself; with mel_weight 45 norms of 150 ... 450 are
+    usual"""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(out="exp/vocoder"))
 
     def __post_init__(self) -> None:

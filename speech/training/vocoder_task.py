@@ -9,7 +9,8 @@ from speech.models.discriminators import Discriminators
 from speech.models.vocoder_losses import MultiResolutionSTFT, VocoderLoss, vocoder_loss
 from speech.models.vocos import Vocos
 from speech.training.aed_task import global_sum
-from speech.training.optim import make_optimizer, scale_gradients
+from speech.training.optim import make_optimizer
+from speech.training.step_weight import StepWeight
 from speech.training.vocoder_config import VocoderRecipe
 
 
@@ -28,7 +29,7 @@ class VocoderTask(L.LightningModule):
         self.discriminators = Discriminators(recipe.gan.period_channels, recipe.gan.resolution_channels)
         self.stft = MultiResolutionSTFT()
         self.gan_from = round(recipe.gan.warmup_share * recipe.train.max_steps)
-        self.step_crops = 0  # of this optimiser step so far, on this rank
+        self.weight = StepWeight()  # crops
 
     def training_step(self, batch: CropBatch, _: int) -> dict[str, Tensor]:
         gan = self.recipe.gan
@@ -36,15 +37,12 @@ class VocoderTask(L.LightningModule):
         losses = vocoder_loss(self.model, self.stft, discriminators, batch.waveforms)
         weights = (gan.mel_weight, gan.stft_weight, gan.adversarial_weight, gan.matching_weight, 1.0)
         loss = torch.stack([w * part for w, part in zip(weights, losses, strict=True)]).sum()
-        crops = len(batch.waveforms)
-        self.step_crops += crops
-        return {"loss": loss, "sums": torch.stack([loss, *losses, loss.new_tensor(float(crops))]).detach()}
+        crops = loss.new_tensor(float(len(batch.waveforms)))
+        self.weight.add(crops)
+        return {"loss": loss, "sums": torch.stack([loss, *losses, crops]).detach()}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        crops, self.step_crops = torch.tensor(float(self.step_crops), device=self.device), 0
-        # DDP has averaged the gradients of the sums over ranks, Lightning has divided them by `accumulate`
-        divided = self.trainer.world_size * self.recipe.train.accumulate
-        scale_gradients(self, divided / global_sum(crops, self.trainer.strategy))
+        self.weight.divide(self, self.trainer, self.recipe.train.accumulate)
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         if gradient_clip_val:

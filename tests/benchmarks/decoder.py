@@ -1,94 +1,136 @@
-"""The decoder with its cache beside one that projects all keys and values anew in every step, as FireRedASR's code.
+"""The decoder's steps beside steps that project all keys and values anew, as FireRedASR's public code does.
 
     python tests/benchmarks/decoder.py
 
 A model of `base` size with random weights (30 M parameters, 6 decoder layers), with its eight-fold subsampling and with
-FireRedASR's four-fold one, 10 s of sound, 40 forced tokens, one thread, in turn, medians. The other one keeps the
-inputs of every layer, runs each layer on the last position only, and projects the keys and values of all positions and
-of the encoder's output again.
+FireRedASR's four-fold one, 10 s of sound, 40 forced tokens, one thread; all settings in turn, medians of CPU time. Ours
+is the whole step of the search: memory projected once, caches reordered (beams swap places at every step), scores on
+the host. The other one keeps the inputs of every layer, runs each layer on the last position only, and projects the
+keys and values of all positions and of the encoder's output again, for each beam.
 """
 
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch
 
-import itertools
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
 from speech.config import PRESETS
 from speech.models.aed import AED, Encoded
+from speech.models.step import TorchStep
 from speech.nn.config import AEDConfig
+from speech.nn.layers import store_by_input
 
-ROUNDS, TOKENS, SECONDS, VOCABULARY = 7, 40, 10, 1024
+ROUNDS, TOKENS, SECONDS, VOCABULARY, START = 7, 40, 10, 1024, 3
+SETTINGS = [(1, 1), (8, 1), (1, 3), (8, 3)]  # batch, beams
 
 
-def cached(model: AED, e: Encoded, tokens: Tensor) -> Tensor:
-    """[B, U] -> logits [B, U, V], a token a step."""
-    out, cache = [], None
+def cpu_name() -> str:
+    return re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
+
+
+def cached(model: AED, e: Encoded, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    """tokens and parents [U - 1, N] -> log-probabilities of the last step [N, V]."""
     memory = model.decoder.project_memory(model.enc_proj(e.encoded))
-    for t in range(tokens.size(1)):
-        step = model.decoder(tokens[:, t : t + 1], memory, e.mask, cache)
-        cache = step.cache
-        out.append(step.logits)
-    return torch.cat(out, 1)
+    step = TorchStep(model, e._replace(memory=memory))
+    scores, state = step.first(np.full((len(e.encoded), 1), START))
+    for new, rows in zip(tokens, parents, strict=True):
+        scores, state = step(new, rows, state)
+    return scores.log_probs
 
 
-def projecting(model: AED, e: Encoded, tokens: Tensor) -> Tensor:
-    decoder, out = model.decoder, []
-    source = model.enc_proj(e.encoded)
+def projecting(model: AED, e: Encoded, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    decoder, n = model.decoder, tokens.shape[1]
+    rows = torch.from_numpy(np.arange(len(e.encoded)).repeat(n // len(e.encoded)))
+    source, mask = model.enc_proj(e.encoded)[rows], e.mask[rows]
     inputs: list[Tensor | None] = [None] * len(decoder.layers)
-    for t in range(tokens.size(1)):
-        x = decoder._embed(tokens[:, t : t + 1], t)
+    log_probs = torch.empty(0)
+    for t, new in enumerate([np.full(n, START), *tokens]):
+        x = decoder._embed(torch.from_numpy(new)[:, None], t)
         for i, layer in enumerate(decoder.layers):
             before = inputs[i]
+            if before is not None:  # the first step has one beam in all rows: its order does not matter
+                before = before[torch.from_numpy(parents[t - 1])] if t > 1 else before
             inputs[i] = x if before is None else torch.cat([before, x], 1)
             normed = layer.self_norm(inputs[i])
             x = x + layer.attn(normed[:, -1:], layer.attn.project_kv(normed))
-            x = x + layer.cross(layer.cross_norm(x), layer.cross.project_kv(source), e.mask)
+            x = x + layer.cross(layer.cross_norm(x), layer.cross.project_kv(source), mask)
             x = x + layer.ff(x)
-        out.append(torch.nn.functional.linear(decoder.norm(x), decoder.embed.weight, decoder.head_bias))
-    return torch.cat(out, 1)
+        logits = torch.nn.functional.linear(decoder.norm(x[:, -1]), decoder.embed.weight, decoder.head_bias)
+        log_probs = logits.log_softmax(-1)
+    return log_probs.numpy()
+
+
+def forced(batch: int, beams: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens and parents of every step after the prompt; beams swap places within their utterance."""
+    rng, n = np.random.default_rng(0), batch * beams
+    inside = rng.permuted(np.tile(np.arange(beams), (TOKENS - 1, batch, 1)), axis=2)
+    parents = (np.arange(batch)[:, None] * beams + inside).reshape(TOKENS - 1, n)
+    parents[0] = np.arange(batch).repeat(beams)
+    return rng.integers(5, VOCABULARY, (TOKENS - 1, n)), parents
+
+
+def build(subsampling: str) -> AED:
+    torch.manual_seed(0)
+    config = AEDConfig.from_dict(yaml.safe_load((PRESETS / "base.yaml").read_text())["model"])
+    config.encoder.subsampling, config.encoder.subsampling_channels = subsampling, 64
+    return AED(config, VOCABULARY).eval()
+
+
+def in_turn(runs: dict[tuple, Callable], rounds: int) -> dict[tuple, list[float]]:
+    """CPU seconds of every run of every round."""
+    times: dict[tuple, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, call in runs.items():
+            began = time.process_time()
+            call()
+            times[name].append(time.process_time() - began)
+    return times
+
+
+def ratio(above: list[float], below: list[float]) -> float:
+    return median(a / b for a, b in zip(above, below, strict=True))
 
 
 @torch.inference_mode()
 def main() -> None:
-    import yaml
-
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    values = yaml.safe_load((PRESETS / "base.yaml").read_text())["model"]
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
-    print(f"torch {torch.__version__}, {cpu}, one thread\n")
-    print("| frames | batch | cached, s | projecting, s | ratio | encoder, s |\n|--:|--:|--:|--:|--:|--:|")
-    for subsampling, batch in itertools.product(("dw8", "conv4"), (1, 8)):
-        config = AEDConfig.from_dict(values)
-        config.encoder.subsampling, config.encoder.subsampling_channels = subsampling, 64
-        model = AED(config, VOCABULARY).eval()
-        waveforms = 0.1 * torch.randn(batch, SECONDS * 16000)
-        lengths = torch.full((batch,), SECONDS * 16000)
-        tokens = torch.randint(5, VOCABULARY, (batch, TOKENS))
-        e = model.encode(waveforms, lengths)
-        torch.testing.assert_close(cached(model, e, tokens), projecting(model, e, tokens), rtol=0, atol=1e-4)
-        times: dict[str, list[float]] = {"cached": [], "projecting": [], "encoder": []}
-        runs = {
-            "cached": lambda m=model, e=e, tokens=tokens: cached(m, e, tokens),
-            "projecting": lambda m=model, e=e, tokens=tokens: projecting(m, e, tokens),
-            "encoder": lambda m=model, waveforms=waveforms, lengths=lengths: m.encode(waveforms, lengths),
-        }
-        for _ in range(ROUNDS):
-            for name, call in runs.items():
-                began = time.process_time()
-                call()
-                times[name].append(time.process_time() - began)
-        a, b, c = (median(times[name]) for name in ("cached", "projecting", "encoder"))
-        ratio = median(y / x for x, y in zip(times["cached"], times["projecting"], strict=True))
-        print(f"| {e.encoded.size(1)} | {batch} | {a:.3f} | {b:.3f} | {ratio:.1f} | {c:.3f} |")
+    print(f"torch {torch.__version__}, {cpu_name()}, one thread\n")
+    print(
+        "| frames | batch | beams | step, ms | projecting, ms | ratio | decoder, s | encoder, s |\n" + "|--:" * 8 + "|"
+    )
+    beside = []
+    for subsampling in ("dw8", "conv4"):
+        plain, ours = build(subsampling), build(subsampling)
+        store_by_input(ours.decoder)
+        runs: dict[tuple, Callable] = {}
+        for batch, beams in SETTINGS:
+            waveforms, lengths = 0.1 * torch.randn(batch, SECONDS * 16000), torch.full((batch,), SECONDS * 16000)
+            e, (tokens, parents) = plain.encode(waveforms, lengths), forced(batch, beams)
+            frames = e.encoded.size(1)
+            runs[batch, beams, "cached"] = lambda a=(ours, e, tokens, parents): cached(*a)
+            runs[batch, beams, "projecting"] = lambda a=(plain, e, tokens, parents): projecting(*a)
+            runs[batch, beams, "encoder"] = lambda a=(plain, waveforms, lengths): a[0].encode(*a[1:])
+            same = runs[batch, beams, "cached"](), runs[batch, beams, "projecting"]()
+            np.testing.assert_allclose(*same, rtol=0, atol=1e-4)
+        times = in_turn(runs, ROUNDS)
+        for batch, beams in SETTINGS:
+            a, b, c = (times[batch, beams, name] for name in ("cached", "projecting", "encoder"))
+            steps = " | ".join(f"{1000 * median(x) / TOKENS:.1f}" for x in (a, b))
+            print(f"| {frames} | {batch} | {beams} | {steps} | {ratio(b, a):.1f} | {median(a):.3f} | {median(c):.3f} |")
+        for beams in (1, 3):
+            eight = ratio(times[8, beams, "cached"], times[1, beams, "cached"])
+            beside.append(f"{eight:.1f} ({frames} frames, beams {beams})")
+    print(f"\nA step of 8 beside a step of 1: {', '.join(beside)}")
 
 
 if __name__ == "__main__":

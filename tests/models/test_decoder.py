@@ -80,6 +80,19 @@ def test_batch_equals_single_utterances(tokens, encoded):
         close(batch[i : i + 1], model(tokens[i : i + 1], model.project_memory(encoded[i : i + 1, :n]), None).logits)
 
 
+def test_neighbours_share_a_row_of_memory(tokens, encoded):
+    model = decoder()
+    beams = torch.cat([tokens, tokens.flip(1), tokens.roll(1, 1)])[[0, 2, 4, 1, 3, 5]]  # three of each utterance
+    memory = model.project_memory(encoded)
+    shared = model(beams, memory, MASK, with_attention=True)
+    own = [type(kv)(kv.k.repeat_interleave(3, 0), kv.v.repeat_interleave(3, 0)) for kv in memory]
+    each = model(beams, own, MASK.repeat_interleave(3, 0), with_attention=True)
+    close(shared.logits, each.logits)
+    close(shared.attention, each.attention)
+    steps = model(beams[:, -1:], memory, MASK, model(beams[:, :-1], memory, MASK).cache)
+    close(steps.logits, each.logits[:, -1:])
+
+
 def test_attention_is_the_mean_of_the_last_cross_attention(tokens, encoded):
     model, seen = decoder(), []
     memory = model.project_memory(encoded)

@@ -28,9 +28,10 @@ def test_steps_equal_the_full_pass_after_reordering_and_dropping(aed, encoded):
     scores, state = step.first(prompts)
     assert scores.log_probs.shape == (3, V) and scores.log_probs.dtype == np.float32 and scores.ids is None
     rows = [(i, prompt.tolist()) for i, prompt in enumerate(prompts)]
-    # two beams for utterances 0 and 2, swapped, copied, then utterance 2 alone in four rows and in one
+    # two beams for utterances 0 and 2, swapped, copied, kept, unevenly many, then utterance 2 in four rows and in one
     moves = [([0, 0, 2, 2], [7, 8, 9, 10]), ([1, 0, 3, 2], [11, 12, 13, 14]), ([1, 1, 2, 2], [1, 2, 3, 4])]
-    moves += [([2, 3, 2, 3], [15, 16, 17, 18]), ([3], [5])]
+    moves += [([0, 1, 2, 3], [19, 20, 21, 22]), ([0, 2, 3], [23, 24, 25])]
+    moves += [([1, 2, 1, 2], [15, 16, 17, 18]), ([3], [5])]
     for parents, tokens in [(None, None), *moves]:
         if parents is not None:
             scores, state = step(np.array(tokens), np.array(parents), state)
@@ -40,7 +41,24 @@ def test_steps_equal_the_full_pass_after_reordering_and_dropping(aed, encoded):
             log_probs, attention = full(aed, encoded, utterance, sequence)
             np.testing.assert_allclose(scores.log_probs[i], log_probs, atol=1e-4)
             np.testing.assert_allclose(scores.attention[i], attention, atol=1e-5)
-    assert rows == [(2, [3, 6, 10, 13, 4, 18, 5])]
+    assert rows == [(2, [3, 6, 10, 13, 4, 22, 25, 18, 5])]
+
+
+def test_the_beams_of_an_utterance_share_its_memory(aed, encoded):
+    step = TorchStep(aed, encoded)
+    _, state = step.first(np.array([[3]] * 3))
+    _, state = step(np.arange(6), np.arange(3).repeat(2), state)
+    assert all(kv.k is ours.k and kv.v is ours.v for kv, ours in zip(state.memory, encoded.memory, strict=True))
+    _, state = step(np.arange(4), np.array([1, 0, 5, 4]), state)
+    assert [kv.k.size(0) for kv in state.memory] == [2] * len(encoded.memory) and state.owner.tolist() == [0, 2]
+
+
+def test_without_padding_no_step_looks_at_a_mask(aed, encoded):
+    assert TorchStep(aed, encoded).first(np.array([[3]] * 3))[1].mask is encoded.mask
+    alike = encoded._replace(mask=torch.ones_like(encoded.mask))
+    step = TorchStep(aed, alike)
+    _, state = step.first(np.array([[3]] * 3))
+    assert state.mask is None and step(np.array([5]), np.array([1]), state)[1].mask is None
 
 
 def test_scores_are_those_of_the_true_vocabulary_in_a_distribution_over_the_padded_one(aed, encoded):
