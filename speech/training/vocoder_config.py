@@ -59,8 +59,7 @@ class VocoderRecipe:
     data: CropConfig = field(default_factory=CropConfig)
     gan: GANConfig = field(default_factory=GANConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=5e-4, betas=(0.8, 0.9), clip=1000.0))
-    """the clip holds for the model and for the discriminators, each by itself; with mel_weight 45 norms of 150 ... 450 are
-    usual"""
+    """the clip holds for the model and for the discriminators, each by itself; the model often has 150 ... 450"""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(out="exp/vocoder"))
 
     def __post_init__(self) -> None:

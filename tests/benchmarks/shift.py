@@ -49,9 +49,10 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, {cpu_name()}, one thread\n")
     print(
-        "| family | encoder + decoder layers | parameters | batch | encoder, s | decoder, s | RTFx | beside the first |"
+        "| family | encoder + decoder layers | feed-forward | parameters | batch "
+        "| encoder, s | decoder, s | RTFx | beside the first |"
     )
-    print("|---|---|--:|--:|--:|--:|--:|--:|")
+    print("|---|---|--:|--:|--:|--:|--:|--:|--:|")
     for family, shapes in FAMILIES.items():
         models = {shape: build(family, *shape) for shape in shapes}
         for batch in (1, 8):

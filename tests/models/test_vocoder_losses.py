@@ -76,7 +76,7 @@ def test_silence_has_finite_losses_and_gradients():
     losses = vocoder_loss(model, MultiResolutionSTFT(), Discriminators(2, 4), torch.zeros(1, 2048))
     torch.stack(list(losses)).sum().backward()
     assert all(torch.isfinite(loss) for loss in losses)
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
 
 
 def test_every_sample_is_judged_by_every_discriminator():
@@ -90,10 +90,10 @@ def test_every_sample_is_judged_by_every_discriminator():
 
 
 def test_one_crop_is_learnt():
-    """Measured: mel L1 from 2.5 to 0.5 in 60 steps."""
+    """Measured: mel L1 from 1.65 to 0.26 in 60 steps."""
     torch.manual_seed(0)
     t = torch.arange(2048) / 8000
-    x = (0.3 * torch.sin(2 * torch.pi * 440 * t) + 0.1 * torch.sin(2 * torch.pi * 1330 * t))[None]
+    x = (0.3 * torch.sin(2 * torch.pi * 440 * t) + 0.1 * torch.sin(2 * torch.pi * 1330 * t))[None] + 0.1 * sounds(1)
     model, stft = Vocos(CONFIG), MultiResolutionSTFT()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     seen = []

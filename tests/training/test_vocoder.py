@@ -154,7 +154,7 @@ def test_each_side_has_its_own_clip():
     for part, size in ((task.model, 1e3), (task.discriminators, 1e-6)):
         for p in part.parameters():
             p.grad = torch.full_like(p, size)
-    task.configure_gradient_clipping(None, 0.5)
+    task.configure_gradient_clipping(torch.optim.SGD(task.parameters()), 0.5)
     grads = [p.grad for p in task.model.parameters() if p.grad is not None]
     assert float(torch.nn.utils.get_total_norm(grads)) == pytest.approx(0.5, rel=1e-3)
     assert all(p.grad is not None and p.grad.max() == 1e-6 for p in task.discriminators.parameters())
