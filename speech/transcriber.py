@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from speech.allocator import return_large_blocks
 from speech.audio.decode import Limits, Source
 from speech.audio.pieces import Cutter, Piece
 from speech.audio.source import name_of, open_blocks
@@ -178,6 +179,7 @@ class Transcriber(ABC):
             recording.samples += len(block)
         if self.detectors is None:
             self.detectors = Detectors()
+            return_large_blocks()
         detector = self.detectors.make(self.sample_rate)
         cutter = Cutter(detector, self.sample_rate, self.generation.max_seconds)
         for block in begun:
