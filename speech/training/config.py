@@ -52,12 +52,21 @@ class TrainConfig:
     devices: int = 1
     threads: int = 0
     """CPU threads; 0 leaves torch's choice"""
-    ctc_weight: float = 0.3
-    label_smoothing: float = 0.1
 
     def __post_init__(self) -> None:
         steps = ("max_steps", "valid_every_steps", "save_every_steps", "log_every_steps")
         above_zero("train", self, *steps, "keep", "accumulate", "devices")
+
+
+@dataclass
+class AEDTrainConfig(TrainConfig):
+    """The run of a recogniser."""
+
+    ctc_weight: float = 0.3
+    label_smoothing: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.ctc_weight < 1:
             raise SpeechError(f"train.ctc_weight {self.ctc_weight} is outside 0 ... 1 (1 excluded)")
 
@@ -71,6 +80,6 @@ class AEDRecipe:
     model: AEDConfig = field(default_factory=AEDConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: AEDTrainConfig = field(default_factory=AEDTrainConfig)
     generation: SearchDefaults = field(default_factory=SearchDefaults)
     """kept in the model folder"""

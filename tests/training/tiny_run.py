@@ -13,7 +13,7 @@ from speech.data.manifests import save_manifest
 from speech.nn.config import AEDConfig, DecoderConfig, EncoderConfig, FrontendConfig
 from speech.text.tokenizer import Tokenizer
 from speech.training.aed_task import AEDTask
-from speech.training.config import AEDRecipe, OptimConfig, TrainConfig
+from speech.training.config import AEDRecipe, AEDTrainConfig, OptimConfig
 
 RATE = 8000
 WORDS = {"do": 300, "re": 500, "mi": 800, "fa": 1200, "so": 1900}  # Hz
@@ -57,7 +57,7 @@ def make_recipe(corpus: Path, out: Path, **train) -> AEDRecipe:
         quadratic_seconds=0.0,
         pool_cuts=20,
     )
-    config = TrainConfig(
+    config = AEDTrainConfig(
         out=str(out),
         max_steps=12,
         valid_every_steps=6,
