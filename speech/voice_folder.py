@@ -1,44 +1,54 @@
-"""A voice is a folder that explains itself: FastSpeech, its phonemes and phonemizer, perhaps a vocoder beside it."""
+"""A voice is a folder that explains itself: FastSpeech or Transformer TTS, texts, speakers, perhaps a vocoder."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from speech.errors import SpeechError
 from speech.folder import check_size, load_settings, load_weights, save_settings
 from speech.models.aed import count_parameters
 from speech.models.fastspeech import FastSpeech
+from speech.models.transformer_tts import TransformerTTS
 from speech.models.vocos import Vocos
+from speech.nn.transformer_tts_config import GenerateOptions, TransformerTTSConfig
 from speech.nn.tts_config import FastSpeechConfig
-from speech.text.load import load_tokenizer
-from speech.text.phoneme_tokenizer import PhonemeTokenizer
-from speech.text.phonemes import Phonemizer, load_phonemizer
+from speech.text.phonemes import read_json
 from speech.vocoder_folder import load_vocoder
+from speech.voice_parts import VoiceParts, load_parts, save_parts
 
-VOCODER = "vocoder"
+VOCODER, GENERATION = "vocoder", "generation_config.json"
+MAX_FACTOR = 200.0  # a folder of unknown origin must not ask for hours
+KINDS = {"fastspeech": (FastSpeech, FastSpeechConfig), "transformer_tts": (TransformerTTS, TransformerTTSConfig)}
 
 
 @dataclass
 class Voice:
-    model: FastSpeech
-    tokenizer: PhonemeTokenizer
-    phonemizer: Phonemizer
+    model: FastSpeech | TransformerTTS
+    parts: VoiceParts
     vocoder: Vocos | None
+    generation: GenerateOptions
+    """of a Transformer TTS"""
 
 
-def save_voice(
-    folder: str | Path, model: FastSpeech, tokenizer: PhonemeTokenizer, phonemizer: Phonemizer, notes: str = ""
-) -> None:
+def save_voice(folder: str | Path, model: FastSpeech | TransformerTTS, parts: VoiceParts, notes: str = "") -> None:
     """Write the voice folder; a vocoder goes into its sub-folder `vocoder`."""
     folder = Path(folder)
+    _check_embeddings(model.config, parts)
     config = model.config.to_dict()
-    head = {"model_type": "fastspeech", "vocab_size": model.embed.num_embeddings}
+    kind = next(kind for kind, (cls, _) in KINDS.items() if isinstance(model, cls))
+    head = {"model_type": kind, "vocab_size": model.embed.num_embeddings}
     save_settings(folder, head, config, config.pop("mel"), model)
-    tokenizer.save(folder)
-    phonemizer.save(folder)
+    save_parts(folder, parts)
+    if isinstance(model, TransformerTTS):
+        generation = {name: value for name, value in asdict(GenerateOptions()).items() if name != "with_attention"}
+        (folder / GENERATION).write_text(json.dumps(generation, indent=1) + "\n", encoding="utf-8")
+    who = f"{model.config.mel.sample_rate} Hz, languages: {', '.join(parts.languages)}"
+    if parts.speakers:
+        who += f", speakers: {', '.join(parts.speakers)}"
     card = (
-        f"---\nlibrary_name: parlance-speech\npipeline_tag: text-to-speech\n---\n\n# FastSpeech voice\n\n"
-        f"{count_parameters(model):,} parameters, {model.config.mel.sample_rate} Hz, language {phonemizer.language}."
-        f'\n\n{notes}\n\n```bash\nspeech synthesize -m THIS_FOLDER -f out.wav -- "text"\n```\n'
+        f"---\nlibrary_name: parlance-speech\npipeline_tag: text-to-speech\n---\n\n# {type(model).__name__} voice\n\n"
+        f"{count_parameters(model):,} parameters, {who}.\n\n{notes}\n\n"
+        f'```bash\nspeech synthesize -m THIS_FOLDER -f out.wav -- "text"\n```\n'
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -46,16 +56,51 @@ def save_voice(
 def load_voice(folder: str | Path) -> Voice:
     """In eval mode on the CPU. A missing, corrupt or mismatched file is one SpeechError naming it."""
     folder = Path(folder)
-    config, mel = load_settings(folder, "fastspeech")
-    size = config.pop("vocab_size", None)
-    tokenizer = load_tokenizer(folder)
-    if not isinstance(tokenizer, PhonemeTokenizer):
-        raise SpeechError(f"voice folder {folder}: its tokenizer has no phonemes")
-    check_size(folder, tokenizer.size, size)
-    model = load_weights(folder, lambda: FastSpeech(FastSpeechConfig.from_dict({**config, "mel": mel}), size))
+    head = read_json(folder, "config.json")
+    kind = head.get("model_type") if isinstance(head, dict) else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise SpeechError(f"voice folder {folder}: model_type in config.json is not one of {', '.join(KINDS)}")
+    config, mel = load_settings(folder, kind)
+    size, (cls, config_cls) = config.pop("vocab_size", None), KINDS[kind]
+    parts = load_parts(folder)
+    check_size(folder, parts.tokenizer.size, size)
+    model = load_weights(folder, lambda: cls(config_cls.from_dict({**config, "mel": mel}), size))
     vocoder = load_vocoder(folder / VOCODER) if (folder / VOCODER).is_dir() else None
     if vocoder is not None and vocoder.config.mel != model.config.mel:
         raise SpeechError(
             f"voice folder {folder}: the mel of its vocoder is {vocoder.config.mel}, not {model.config.mel}"
         )
-    return Voice(model, tokenizer, load_phonemizer(folder), vocoder)
+    try:
+        _check_embeddings(model.config, parts)
+        generation = _generation(folder, model) if isinstance(model, TransformerTTS) else GenerateOptions()
+    except SpeechError as error:
+        raise SpeechError(f"voice folder {folder}: {error}") from None
+    return Voice(model, parts, vocoder, generation)
+
+
+def _check_embeddings(config: FastSpeechConfig | TransformerTTSConfig, parts: VoiceParts) -> None:
+    """A Transformer TTS hears languages by their phonemes alone."""
+    found = {"n_speakers": max(1, len(parts.speakers))}
+    if isinstance(config, FastSpeechConfig):
+        found["n_languages"] = len(parts.phonemizers)
+    for name, count in found.items():
+        if getattr(config, name) != count:
+            raise SpeechError(f"model.{name} is {getattr(config, name)}, but the voice names {count}")
+
+
+def _generation(folder: Path, model: TransformerTTS) -> GenerateOptions:
+    values = read_json(folder, GENERATION)
+    try:
+        heads = tuple((int(layer), int(head)) for layer, head in values.pop("window_heads", ()))
+        options = GenerateOptions(window_heads=heads, **values)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise SpeechError(f"{GENERATION}: {error}") from None
+    for name, value in values.items():
+        kinds = int | float if isinstance(getattr(GenerateOptions, name), float) else int
+        if not isinstance(value, kinds) and (name, value) != ("seed", None):
+            raise SpeechError(f"{GENERATION}: {name} {str(value)[:40]!r} is no number that it can be")
+    for name, value in (("max_times_expected", options.max_times_expected),
+                        ("frames_per_phoneme", float(model.frames_per_phoneme))):  # fmt: skip
+        if not 0 < value <= MAX_FACTOR:
+            raise SpeechError(f"{name} {value:g} is not above 0 and at most {MAX_FACTOR:g}")
+    return options

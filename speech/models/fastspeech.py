@@ -100,10 +100,12 @@ class FastSpeech(nn.Module):
         pitch_scale: float = 1.0,
         energy_scale: float = 1.0,
         duration_scale: Tensor | None = None,
+        given_durations: Tensor | None = None,
     ) -> FastSpeechOut:
         """With predicted values, pitch 0 where unvoiced. length_scale above 1 is slower; pitch and energy scales are
-        ratios of Hz and of energy. duration_scale [B, N] comes last and moves its phonemes alone: pauses grow, the rest
-        stays. Every phoneme has at least one frame, and the total is the rounded sum of the predictions.
+        ratios of Hz and of energy. duration_scale [B, N] comes after it and moves its phonemes alone: pauses grow, the
+        rest stays. given_durations [B, N] stand where they are above 0. Every phoneme has at least one frame, and the
+        total is the rounded sum of the predictions.
         """
         if isinstance(length_scale, float | int) and length_scale <= 0:
             raise SpeechError(f"length_scale {length_scale} must be above 0")
@@ -113,6 +115,8 @@ class FastSpeech(nn.Module):
         durations = whole_durations(frames * keep)
         if duration_scale is not None:
             durations = scaled_durations(durations, duration_scale)
+        if given_durations is not None:
+            durations = torch.where(given_durations > 0, given_durations, durations)
         pitch = _louder_or_higher("pitch", predicted.pitch, pitch_scale, self.pitch_std)
         if pitch is not None and predicted.voicing is not None:
             pitch = pitch * (predicted.voicing > 0)  # padding has a logit of 0

@@ -138,7 +138,15 @@ class Prenet(nn.Module):
 
 
 class TransformerTTS(nn.Module):
-    """`encode` once, then `step` by step; `forward` is the same in one pass over a known mel."""
+    """`encode` once, then `step` by step; `forward` is the same in one pass over a known mel.
+
+    Buffers: mean and deviation of the log-mels per bin, and the mel frames of a phoneme, from which the longest mel of
+    a sentence follows.
+    """
+
+    mel_mean: Tensor
+    mel_std: Tensor
+    frames_per_phoneme: Tensor
 
     def __init__(self, config: TransformerTTSConfig, vocab_size: int):
         super().__init__()
@@ -161,7 +169,13 @@ class TransformerTTS(nn.Module):
         widths = list(zip([config.mel.n_mels, *inner], [*inner, config.mel.n_mels], strict=True))
         acts = [*(nn.Tanh() for _ in inner), nn.Identity()]
         self.postnet = nn.ModuleList(ConvNorm(a, b, k, act, drop) for (a, b), act in zip(widths, acts, strict=True))
+        self.register_buffer("mel_mean", torch.zeros(config.mel.n_mels))
+        self.register_buffer("mel_std", torch.ones(config.mel.n_mels))
+        self.register_buffer("frames_per_phoneme", torch.tensor(8.0))
         init_weights(self)
+
+    def denormalize(self, mel: Tensor) -> Tensor:
+        return mel * self.mel_std + self.mel_mean
 
     def encode(self, phonemes: Tensor, lengths: Tensor, speaker: Tensor | None = None) -> Memory:
         """phonemes [B, N], speaker [B] if there are several."""

@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -56,10 +56,6 @@ class Phonemizer(ABC):
     def settings(self) -> dict[str, Any]:
         """What `load_phonemizer` makes an equal one of."""
         return {"kind": self.kind, "language": self.language, "words": self.words}
-
-    def save(self, folder: str | Path) -> None:
-        settings = json.dumps(self.settings(), indent=1, ensure_ascii=False)
-        (Path(folder) / FILE).write_text(settings + "\n", encoding="utf-8")
 
     @abstractmethod
     def _phrase(self, text: str) -> list[str]:
@@ -127,14 +123,14 @@ def read_words(path: str | Path) -> dict[str, str]:
     return words
 
 
-def load_phonemizer(source: str | Path | Mapping[str, Any]) -> Phonemizer:
-    """From a voice's folder or its settings, of which only kind and language are needed. Nothing in it is trusted."""
+def load_phonemizer(settings: Mapping[str, Any]) -> Phonemizer:
+    """From settings, of which only kind and language are needed. Nothing in them is trusted."""
     from speech.text.espeak import EspeakPhonemizer  # they build on this file
     from speech.text.lexicon import LexiconPhonemizer
     from speech.text.pinyin import PinyinPhonemizer
 
     kinds = {kind.kind: kind for kind in (LexiconPhonemizer, EspeakPhonemizer, PinyinPhonemizer, GivenPhonemes)}
-    settings = dict(source) if isinstance(source, Mapping) else _read(Path(source))
+    settings = dict(settings)
     kind, language, words = settings.pop("kind", None), settings.pop("language", None), settings.pop("words", {})
     if not isinstance(kind, str) or kind not in kinds:
         raise SpeechError(f"phonemizer kind {str(kind)[:40]!r} is not one of {', '.join(kinds)}")
@@ -148,16 +144,29 @@ def load_phonemizer(source: str | Path | Mapping[str, Any]) -> Phonemizer:
     return kinds[kind](language, words, **settings)
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def save_phonemizers(folder: str | Path, phonemizers: Sequence[Phonemizer]) -> None:
+    """Write phonemizer.json: the settings of one, or a list where there are several."""
+    several = [phonemizer.settings() for phonemizer in phonemizers]
+    settings = json.dumps(several if len(several) > 1 else several[0], indent=1, ensure_ascii=False)
+    (Path(folder) / FILE).write_text(settings + "\n", encoding="utf-8")
+
+
+def load_phonemizers(folder: str | Path) -> list[Phonemizer]:
+    """At least one, the default first."""
+    found = read_json(Path(folder), FILE)
+    several = found if isinstance(found, list) else [found]
+    if not several or not all(isinstance(settings, dict) for settings in several):
+        raise SpeechError(f"{Path(folder) / FILE}: not a JSON object or a list of them")
+    return [load_phonemizer(settings) for settings in several]
+
+
+def read_json(folder: Path, name: str) -> Any:
     try:
-        settings = json.loads(read_part(folder, FILE))
+        return json.loads(read_part(folder, name))
     except (ValueError, RecursionError):
-        raise SpeechError(f"{folder / FILE}: not JSON") from None
+        raise SpeechError(f"{folder / name}: not JSON") from None
     except SpeechError as error:
         raise SpeechError(f"{folder}: {error}") from None
-    if not isinstance(settings, dict):
-        raise SpeechError(f"{folder / FILE}: not a JSON object")
-    return settings
 
 
 def _word_pattern(words: Mapping[str, str]) -> re.Pattern[str] | None:

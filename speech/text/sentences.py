@@ -23,6 +23,8 @@ def sentences(text: str, language: str, limit: int = LIMIT) -> list[str]:
     require_words(text)
     if limit < SHORTEST_LIMIT:
         raise SpeechError(f"limit {limit} of characters in a sentence is below {SHORTEST_LIMIT}")
+    if longest := max((len(m[0]) for m in LITERAL.finditer(text) if len(m[0]) > limit), default=0):
+        raise SpeechError(f"phonemes in [[ ]] of {longest} characters; a sentence has {limit}, divide them")
     mask = LITERAL.sub(lambda m: "x" * len(m[0]), text)  # no cut inside phonemes
     lang = language_of(language)
     pieces: list[str] = []

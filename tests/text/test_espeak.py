@@ -10,7 +10,7 @@ pytest.importorskip("espeakng_loader", reason="the extra espeak is not installed
 
 from speech.errors import SpeechError  # noqa: E402
 from speech.text.espeak import EspeakPhonemizer, espeak_languages, ipa_tokens  # noqa: E402
-from speech.text.phonemes import load_phonemizer  # noqa: E402
+from speech.text.phonemes import load_phonemizers, save_phonemizers  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_an_unknown_language_names_near_ones():
 
 def test_settings_bring_it_back(tmp_path: Path):
     voice = EspeakPhonemizer("en-us", {"x": "k s"})
-    voice.save(tmp_path)
-    assert load_phonemizer(tmp_path).settings() == voice.settings()
-    assert load_phonemizer(tmp_path)("x") == ["k", "s"]
+    save_phonemizers(tmp_path, [voice])
+    (again,) = load_phonemizers(tmp_path)
+    assert again.settings() == voice.settings() and again("x") == ["k", "s"]
 
 
 def test_languages_do_not_mix_between_threads():

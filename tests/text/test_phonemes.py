@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from speech.errors import DataError, SpeechError
-from speech.text.phonemes import load_phonemizer, read_words
+from speech.text.phonemes import load_phonemizer, load_phonemizers, read_words, save_phonemizers
 
 
 def lexicon(language: str = "de", **settings):
@@ -69,8 +69,8 @@ def test_given_phonemes_are_taken_as_they_are():
 @pytest.mark.parametrize("kind", ["lexicon", "phonemes", "pinyin"])
 def test_a_folder_brings_it_back(kind: str, tmp_path: Path):
     voice = load_phonemizer({"kind": kind, "language": "zh", "words": {"Ä": "x y"}})
-    voice.save(tmp_path)
-    again = load_phonemizer(tmp_path)
+    save_phonemizers(tmp_path, [voice])
+    (again,) = load_phonemizers(tmp_path)
     assert (type(again), again.settings()) == (type(voice), voice.settings())
     assert again.settings()["words"] == {"Ä": "x y"}
 
@@ -100,12 +100,12 @@ def test_settings_are_not_trusted(settings: dict, message: str):
 def test_a_broken_file_is_one_line(content: bytes, tmp_path: Path):
     (tmp_path / "phonemizer.json").write_bytes(content)
     with pytest.raises(SpeechError, match="phonemizer.json: not"):
-        load_phonemizer(tmp_path)
+        load_phonemizers(tmp_path)
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path):
     with pytest.raises(SpeechError, match="phonemizer.json: cannot be read"):
-        load_phonemizer(tmp_path)
+        load_phonemizers(tmp_path)
 
 
 def test_read_words(tmp_path: Path):
