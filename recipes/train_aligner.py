@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    recipe = parse(AlignerRecipe, argv, "python -m recipes.train_aligner", "Train an aligner.")
+    recipe = parse(AlignerRecipe, argv, "python -m recipes.train_aligner", "Train an aligner.", "aligner")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
     train(recipe)
 
@@ -37,7 +37,7 @@ def train(recipe: AlignerRecipe) -> Path:
     voice = open_voice(recipe.data, recipe.train, recipe.mel)
     model = Aligner(recipe.model, voice.tokenizer.size, recipe.mel.n_mels)
     log.info(f"aligner: {count_parameters(model):,} parameters")
-    task = AlignerTask(model, voice.sound, recipe)
+    task = AlignerTask(model, voice.sound, voice.tokenizer.pieces, recipe)
     root = fit(task, voice.train, voice.dev, recipe.optim, recipe.train, recipe.describe())
     path = Path(recipe.train.out) / "durations.npz"
     if root is None:

@@ -1,10 +1,13 @@
-"""Train a Vocos vocoder on recordings and write its model folder.
+"""Train a Vocos vocoder on recordings and write its model folder; then finish it on the mels of a voice.
 
 python -m recipes.train_vocoder --data.train train.jsonl.gz --data.dev dev.jsonl.gz --train.out exp/vocoder
+python -m recipes.train_vocoder --data.train train.jsonl.gz --data.dev dev.jsonl.gz --data.mels exp/mels.npz \
+    --init exp/vocoder/model --train.out exp/vocoder-finished
 """
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from speech.config import parse
@@ -15,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    recipe = parse(VocoderRecipe, argv, "python -m recipes.train_vocoder", "Train a vocoder.")
+    recipe = parse(VocoderRecipe, argv, "python -m recipes.train_vocoder", "Train a vocoder.", "vocoder")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
     train(recipe)
 
@@ -24,6 +27,7 @@ def train(recipe: VocoderRecipe) -> Path:
     """Data, model, fit, average; returns the model folder `<out>/model`."""
     import torch
 
+    from speech.data.arrays import Arrays
     from speech.data.crops import CropStream
     from speech.data.manifests import open_manifest
     from speech.models.aed import count_parameters
@@ -31,8 +35,11 @@ def train(recipe: VocoderRecipe) -> Path:
     from speech.training.average import average_checkpoints
     from speech.training.trainer import fit
     from speech.training.vocoder_task import VocoderTask
-    from speech.vocoder_folder import save_vocoder
+    from speech.vocoder_folder import load_vocoder, save_vocoder
 
+    started = load_vocoder(recipe.init) if recipe.init else None
+    if started is not None:
+        recipe = replace(recipe, model=started.config)
     data, config, mel = recipe.data, recipe.train, recipe.model.mel
     for name in ("train", "dev"):
         if not getattr(data, name):
@@ -42,12 +49,15 @@ def train(recipe: VocoderRecipe) -> Path:
     torch.manual_seed(config.seed)
     crops = (mel.sample_rate, data.crop_samples, mel.hop, data.crops, config.seed)
     total = config.max_steps * config.accumulate
+    mels = Arrays(data.mels) if data.mels else None
+    if mels is not None and (shape := next(iter(mels.values())).shape[1:]) != (mel.n_mels,):
+        raise SpeechError(f"data.mels {data.mels} has frames of {list(shape)}, the vocoder reads {mel.n_mels} bins")
     cuts = list(open_manifest(data.train))
-    train_stream = CropStream(cuts, *crops, total, data.workers, data.cache_seconds, data.max_lost)
-    dev_stream = CropStream(list(open_manifest(data.dev)), *crops, None)
+    train_stream = CropStream(cuts, *crops, total, data.workers, data.cache_seconds, data.max_lost, mels)
+    dev_stream = CropStream(list(open_manifest(data.dev)), *crops, None, mels=mels)
     log.info(f"train: {len(train_stream.cuts)} cuts, {train_stream.hours:.2f} h; dev: {dev_stream.hours:.2f} h")
 
-    model = Vocos(recipe.model)
+    model = started.train() if started is not None else Vocos(recipe.model)
     task = VocoderTask(model, recipe)
     for name, part in ("vocoder", model), ("discriminators", task.discriminators):
         log.info(f"{name}: {count_parameters(part):,} parameters")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from speech import __version__
+from speech.cli_export import add_export
 from speech.cli_synthesize import add_synthesize
 from speech.cli_transcribe import add_transcribe
 from speech.errors import SpeechError, run
@@ -38,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument("out", help="model folder to write")
     p.add_argument("--hub", action="store_true", help="the source is ORG/NAME on the Hugging Face Hub")
     p.set_defaults(run=import_model)
+    add_export(commands)
     commands.add_parser("models", help="list the models that can be trained by name").set_defaults(run=models)
     return parser
 

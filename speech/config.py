@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from speech.errors import SpeechError, one_line
 
 T = TypeVar("T")
 PRESETS = Path(__file__).with_name("presets")
+PARTS = {"mel", "aligner", "fastspeech", "transformer_tts", "vocoder"}  # of a file for a voice; mel is for anchors
 
 
 def presets() -> dict[str, str]:
@@ -19,22 +21,38 @@ def presets() -> dict[str, str]:
     return {file.stem: file.read_text(encoding="utf-8").split("\n")[0].removeprefix("# ") for file in files}
 
 
-def _with_presets(argv: Sequence[str]) -> list[str]:
-    """`--config NAME` of a preset becomes the path of its file, unless a file has that name."""
-    out = []
-    for before, word in zip(["", *argv], argv, strict=False):
+def _configs(argv: Sequence[str], part: str) -> list[str]:
+    """`--config NAME` of a preset becomes the path of its file, unless a file has that name; of a file of several
+    trainings stays the part that is asked for."""
+    out, words = [], iter(argv)
+    for word in words:
         flag, equals, name = word.partition("=")
-        joined = bool(equals) and flag == "--config"
-        name = name if joined else word
+        if flag != "--config" or not (name := name if equals else next(words, "")):
+            out.append(word)
+            continue
         file = PRESETS / f"{name}.yaml"
-        if (joined or before == "--config") and "/" not in name and not Path(name).exists() and file.is_file():
-            word = f"--config={file}" if joined else str(file)
-        out.append(word)
+        if "/" not in name and not Path(name).exists() and file.is_file():
+            name = str(file)
+        out += ["--config", _part(name, part) if part else name]
     return out
 
 
-def parse(cls: type[T], argv: Sequence[str] | None, prog: str, description: str) -> T:
+def _part(name: str, part: str) -> str:
+    try:
+        values = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        return name  # told by the parser
+    if not isinstance(values, dict) or not values.keys() & PARTS:
+        return name
+    if unknown := sorted(map(str, values.keys() - PARTS)):
+        raise SpeechError(f"{name}: '{unknown[0]}' is not one of its parts {', '.join(sorted(PARTS))}")
+    return yaml.safe_dump(values.get(part) or {})
+
+
+def parse(cls: type[T], argv: Sequence[str] | None, prog: str, description: str, part: str = "") -> T:
     """Values of `--config base --config b.yaml --model.encoder.d_model 128`: later files and flags win, key by key.
+
+    With `part`, a file may hold one of `PARTS` for each training of a voice.
 
     An unknown key or a wrong type is a SpeechError of one line that names the key.
     """
@@ -48,7 +66,7 @@ def parse(cls: type[T], argv: Sequence[str] | None, prog: str, description: str)
     )
     parser.add_class_arguments(cls)
     try:
-        words = _with_presets(sys.argv[1:] if argv is None else argv)
+        words = _configs(sys.argv[1:] if argv is None else argv, part)
         values = vars(parser.instantiate(parser.parse_args(words)))
     except ArgumentError as error:
         message = one_line(error).replace("<class '", "").replace("'>", "")

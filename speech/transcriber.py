@@ -18,9 +18,10 @@ from speech.recording import Heard, Recording
 from speech.request import Request
 from speech.search.alignment import Span, attention_align, ctc_align
 from speech.search.beam import Hypothesis, Scorer, Scores, beam_search
-from speech.search.ctc_prefix import CtcPrefix
+from speech.search.ctc_prefix import CtcPrefix, ctc_greedy
 from speech.search.guards import Verdict, ctc_agreement, no_speech_prob
 from speech.search.rules import max_repeats, suppress
+from speech.search.speculative import Speculative
 from speech.search.timed_words import Clock, TimedWord, marked_words, word_spans
 from speech.text.base import BaseTokenizer
 from speech.text.words import group_words
@@ -49,6 +50,8 @@ class Transcriber(ABC):
     """of the decoder, prompt included"""
     has_ctc: bool
     has_aligner = False
+    speculative = False
+    """the CTC head's text is a draft for searches of one hypothesis over one piece; the steps must `verify`"""
 
     def __init__(self, tokenizer: BaseTokenizer, generation: GenerationConfig):
         self.tokenizer, self.generation = tokenizer, generation
@@ -237,10 +240,13 @@ class Transcriber(ABC):
         encoded = self.encode(waveforms) if encoded is None else encoded
         options, prompt, tokenizer, g = decoding.options, decoding.prompt, self.tokenizer, self.generation
         step = self.step(encoded, with_attention=options.coverage_penalty > 0)
-        scores, state = step.first(np.tile(np.array(prompt, np.int64), (len(waveforms), 1)))
         seconds = np.array([len(w) for w in waveforms]) / self.sample_rate
         caps = np.ceil(seconds * g.max_tokens_per_second) + g.extra_tokens
         caps = np.clip(caps, 1, self.max_tokens - len(prompt) - 1).astype(int)
+        if self.speculative and len(waveforms) == options.size == 1:
+            assert tokenizer.blank_id is not None
+            step = Speculative(step, ctc_greedy(self.ctc_log_probs(encoded, 0), tokenizer.blank_id), int(caps[0]))
+        scores, state = step.first(np.tile(np.array(prompt, np.int64), (len(waveforms), 1)))
         times = set(tokenizer.times) if decoding.word_times == "tokens" else set()
         never = [i for i in tokenizer.special_ids if i != tokenizer.eos_id and i not in times]
         rules = [suppress(never), max_repeats(g.max_repeats, LONGEST_LOOP, g.max_token_repeats)]

@@ -1,20 +1,30 @@
 """Synthesis beside a recording, and alignments: numpy in, numbers out. Durations and paths count mel frames."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import librosa
 import numpy as np
 from scipy.fft import dct
 
+from speech.metrics import error_rates
+
 CEPSTRA = 13
+GROSS = 0.2  # of the true pitch: further off is a gross error
+JUMP_BACK, JUMP_FORWARD = 3, 5  # phonemes that attention may step at once
 
 
 @dataclass(frozen=True)
 class PitchErrors:
     rmse_cents: float
     """over frames voiced in both; nan if there is none"""
+    gross_error: float
+    """share of these that are more than 20 % off (GPE); nan if there is none"""
     voicing_error: float
     """share of frames voiced in only one"""
+    frame_error: float
+    """share of frames with one or the other (FFE)"""
 
 
 def cepstra(log_mel: np.ndarray) -> np.ndarray:
@@ -39,9 +49,15 @@ def pitch_errors(reference: np.ndarray, found: np.ndarray, path: np.ndarray) -> 
     a, b = reference[path[:, 0]], found[path[:, 1]]
     voiced_a, voiced_b = a > 0, b > 0
     both = voiced_a & voiced_b
-    cents = 1200 * np.log2(a[both] / b[both])
-    rmse = float(np.sqrt(np.mean(cents**2))) if both.any() else float("nan")
-    return PitchErrors(rmse, float(np.mean(voiced_a != voiced_b)))
+    flipped = voiced_a != voiced_b
+    if not both.any():
+        return PitchErrors(float("nan"), float("nan"), float(flipped.mean()), float(flipped.mean()))
+    ratio = b[both] / a[both]
+    gross = np.abs(ratio - 1) > GROSS
+    rmse = np.sqrt(np.mean((1200 * np.log2(ratio)) ** 2))
+    return PitchErrors(
+        float(rmse), float(gross.mean()), float(flipped.mean()), (gross.sum() + flipped.sum()) / len(path)
+    )
 
 
 def duration_error_ms(found: np.ndarray, true: np.ndarray, hop_seconds: float) -> float:
@@ -58,3 +74,49 @@ def share_near_path(attention: np.ndarray, path: np.ndarray, tokens: int = 1) ->
     """[..., T, N] and the phoneme of each frame [T] -> [...]: share of frames whose largest weight is at most `tokens`
     away. A straight line from corner to corner is the score to beat."""
     return (np.abs(attention.argmax(-1) - path) <= tokens).mean(-1)
+
+
+def reading_head(attention: np.ndarray) -> np.ndarray:
+    """[L, H, T, N] -> [T, N] of the head that reads: largest focus rate times share of phonemes that some frame looks
+    at most. Focus alone would choose a head that is stuck on one phoneme."""
+    heads = attention.reshape(-1, *attention.shape[2:])
+    reached = [len(np.unique(head.argmax(-1))) for head in heads]
+    return heads[np.argmax(focus_rate(heads) * reached)]
+
+
+def attention_jumps(attention: np.ndarray) -> int:
+    """[T, N] -> steps of its largest weight by more than 3 phonemes back or 5 forward."""
+    steps = np.diff(attention.argmax(-1))
+    return int(((steps < -JUMP_BACK) | (steps > JUMP_FORWARD)).sum())
+
+
+def difference_interval(
+    errors: Sequence[int], others: Sequence[int], tokens: Sequence[int], seed: int = 0, draws: int = 5000
+) -> tuple[float, float]:
+    """95 % interval of the error rate less that of another system, by drawing utterances with replacement.
+
+    Errors of both and reference tokens by utterance: the same utterances are drawn for both (Bisani and Ney 2004).
+    """
+    drawn = np.random.default_rng(seed).integers(len(tokens), size=(draws, len(tokens)))
+    rates = (np.asarray(errors) - np.asarray(others))[drawn].sum(1) / np.asarray(tokens)[drawn].sum(1)
+    low, high = np.quantile(rates, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def read_back(texts: Sequence[str], heard: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+    """What a recogniser heard of each text in recording, copy and synthesis -> error rates and edits of each, and how
+    much worse the synthesis is than its vocoder alone, with intervals: what the recogniser gets wrong is in both."""
+    ids = [str(i) for i in range(len(texts))]
+    found: dict[str, dict[str, Any]] = {name: {} for name in (*heard, "synthesis_minus_copy")}
+    for rate, unit in ("wer", "word"), ("cer", "char"):
+        rates = {name: error_rates(ids, texts, hypotheses, unit) for name, hypotheses in heard.items()}
+        for name, r in rates.items():
+            found[name][rate] = r.rate
+            if unit == "word":
+                edits = {key: getattr(r, key) for key in ("substitutions", "deletions", "insertions")}
+                found[name] |= {**edits, "words": r.tokens, "right": 1 - r.sentence_rate}
+        ours, theirs = ([u.errors for u in rates[name].utterances] for name in ("synthesis", "copy"))
+        interval = difference_interval(ours, theirs, [u.tokens for u in rates["copy"].utterances])
+        difference = rates["synthesis"].rate - rates["copy"].rate
+        found["synthesis_minus_copy"] |= {rate: difference, f"{rate}_interval": list(interval)}
+    return found

@@ -23,6 +23,7 @@ OUTPUT_DISTRIBUTIONS = {
     ("speech/models/aligner.py", "log_softmax"),
     ("speech/models/aed.py", "log_softmax"),
     ("speech/models/step.py", "log_softmax"),
+    ("speech/training/aligner_task.py", "log_softmax"),
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from lhotse import CutSet, MonoCut
 from lhotse.cut import Cut
+from lhotse.utils import fastcopy
 
 from recipes.prepare.corpus import Report, make_folder, write
 from speech.data.manifests import load_audio
@@ -18,6 +19,7 @@ from speech.errors import AudioError, DataError, SpeechError, run
 from speech.text.phoneme_table import PhonemeTable
 from speech.text.phoneme_tokenizer import PhonemeTokenizer, written
 from speech.text.phonemes import Phonemizer, load_phonemizer, read_words
+from speech.voice_parts import VoiceParts, save_parts
 
 EDGE_DB, EDGE_SECONDS, FRAME_SECONDS = -40.0, 0.05, 0.01  # sound below the first is trimmed, but for the second
 
@@ -40,8 +42,10 @@ def add_phonemizer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phonemizer", choices=kinds, default="lexicon", help="default: lexicon, letters where it ends"
     )
-    parser.add_argument("--language", default="en", help="code of the language, for espeak also of a voice as en-us")
-    parser.add_argument("--lexicon", type=Path, help="word<TAB>phonemes a line, which win over the phonemizer's own")
+    parser.add_argument("--language", default="en", help="code of the language, for espeak also of a voice as en-us; "
+                        "a column `language` of the manifest wins")  # fmt: skip
+    parser.add_argument("--lexicon", type=Path, help="word<TAB>phonemes a line, for --language; they win over the "
+                        "phonemizer's own")  # fmt: skip
 
 
 def phonemizer_of(args: argparse.Namespace) -> Phonemizer:
@@ -58,47 +62,62 @@ def of_speaker(cuts: CutSet, speaker: str, split: str) -> CutSet:
 
 
 def write_voice(splits: Mapping[str, Iterable[Cut]], out: Path, phonemizer: Phonemizer) -> Report:
-    """`<out>/<split>.jsonl.gz` and `<out>/voice`: the phonemizer, and the phonemes of the training set with their ids.
+    """`<out>/<split>.jsonl.gz` and `<out>/voice`: the phonemes, languages and speakers of the training set.
 
-    What was said goes to `custom` as `said`. A text or sound that cannot be used is dropped and counted.
+    A cut with a `language` in its `custom` is read by a phonemizer of that language and the same kind. What was said
+    goes to `custom` as `said`. What cannot be used, or is not in train, is dropped and counted.
     """
     make_folder(out)
-    report, kept = Report(), {split: [] for split in splits}
-    tokens: dict[str, list[str]] = {}
+    report = Report()
+    readers = {phonemizer.language: phonemizer}
+    found: dict[str, list[tuple[Cut, list[str]]]] = {split: [] for split in ("train", *splits)}
+
+    def drop(split: str, cut: Cut, reason: str) -> None:
+        report.dropped[split, reason] = report.dropped[split, reason].plus(cut)
+
     for split, cuts in splits.items():
         for cut in cuts:
+            said = cut.supervisions[0]
+            language, text = (said.custom or {}).get("language") or phonemizer.language, said.text or ""
             try:
-                tokens[cut.id] = phonemizer(phonemizer.spoken(cut.supervisions[0].text or "").text)
-                kept[split].append(_trimmed(cut))
+                if not text.strip():
+                    raise DataError("no text")
+                if language not in readers:
+                    readers[language] = load_phonemizer({"kind": phonemizer.kind, "language": language})
+                tokens = readers[language](readers[language].spoken(text).text)
+                cut = _trimmed(cut).map_supervisions(lambda s, language=language: fastcopy(s, language=language))
+                found[split].append((cut, tokens))
             except (SpeechError, AudioError) as error:
-                reason = str(error).split(";")[0][:60]
-                report.dropped[split, reason] = report.dropped[split, reason].plus(cut)
-    table = PhonemeTable.build(tokens[cut.id] for cut in kept["train"])
-    known = set(table.symbols)
-    for split, cuts in kept.items():
+                drop(split, cut, str(error).split(";")[0][:60])
+    table = PhonemeTable.build(tokens for _, tokens in found["train"])
+    languages, speakers = ({_of(cut, part) for cut, _ in found["train"]} for part in ("language", "speaker"))
+    known = {"phoneme": set(table.symbols), "language": languages, "speaker": speakers}
+    for split, cuts in found.items():
         fit = []
-        for cut in cuts:
-            if strange := sorted(set(tokens[cut.id]) - known):
-                reason = f"phoneme {strange[0]} is not in train"
-                report.dropped[split, reason] = report.dropped[split, reason].plus(cut)
-                continue
-            fit.append(_with_phonemes(cut, written(tokens[cut.id])))
+        for cut, tokens in cuts:
+            parts = {"language": [_of(cut, "language")], "speaker": [_of(cut, "speaker")], "phoneme": tokens}
+            strange = (f"{part} {x} is not in train" for part, names in parts.items() for x in names
+                       if x not in known[part])  # fmt: skip
+            if reason := next(strange, None):
+                drop(split, cut, reason)
+            else:
+                fit.append(_with_phonemes(cut, written(tokens)))
         if not fit:
-            raise DataError(f"{split}: nothing is left of it; see the texts and the phonemizer")
+            raise DataError(f"{split}: nothing is left of it; {report}")
         write(fit, out, split, report)
-    voice = out / "voice"
-    make_folder(voice)
-    PhonemeTokenizer(table, phonemizer.language).save(voice)
-    phonemizer.save(voice)
+    make_folder(out / "voice")
+    phonemizers = [reader for language, reader in readers.items() if language in languages]
+    names = sorted(speakers) if len(speakers) > 1 else []
+    save_parts(out / "voice", VoiceParts(PhonemeTokenizer(table, phonemizers[0].language), phonemizers, names))
     return report
 
 
-def _with_phonemes(cut: Cut, phonemes: str) -> Cut:
-    def change(supervision):
-        custom = {**(supervision.custom or {}), "said": supervision.text}
-        return supervision.transform_text(lambda _: phonemes).with_custom("said", custom["said"])
+def _of(cut: Cut, part: str) -> str:
+    return getattr(cut.supervisions[0], part) or ""
 
-    return cut.map_supervisions(change)
+
+def _with_phonemes(cut: Cut, phonemes: str) -> Cut:
+    return cut.map_supervisions(lambda s: s.with_custom("said", s.text).transform_text(lambda _: phonemes))
 
 
 def _trimmed(cut: Cut) -> Cut:

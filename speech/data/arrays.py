@@ -1,4 +1,4 @@
-"""Arrays beside a manifest, such as durations and pitch, by the ids of its cuts."""
+"""Arrays beside a manifest, such as durations, pitch and mels, by the ids of its cuts."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,8 +8,11 @@ import numpy as np
 from speech.errors import DataError
 
 
-def save_arrays(path: str | Path, arrays: Iterable[tuple[str, np.ndarray]]) -> int:
-    """Write `path`.npz of (id, [n]) pairs, all of one dtype; returns how many."""
+def save_arrays(path: str | Path, arrays: Iterable[tuple[str, np.ndarray]], scale: float = 1.0) -> int:
+    """Write `path`.npz of (id, [n] or [n, F]) pairs, all of one dtype; returns how many.
+
+    `scale` is what normalised values were divided by.
+    """
     pairs = list(arrays)
     if not pairs:
         raise DataError(f"{path}: no arrays to write")
@@ -21,6 +24,7 @@ def save_arrays(path: str | Path, arrays: Iterable[tuple[str, np.ndarray]]) -> i
         ids=np.array([i for i, _ in pairs]),
         lengths=np.array([len(v) for v in values]),
         values=np.concatenate(values),
+        scale=scale,
     )
     return len(pairs)
 
@@ -32,8 +36,10 @@ class Arrays(Mapping[str, np.ndarray]):
         self.path = Path(path)
         try:
             with np.load(self.path, allow_pickle=False) as file:
-                ids, lengths, self.values_ = file["ids"], file["lengths"], file["values"]
-        except (OSError, ValueError, KeyError, EOFError) as error:
+                ids, lengths, self.values_, self.scale = (
+                    file["ids"], file["lengths"], file["values"], float(file["scale"])
+                )  # fmt: skip
+        except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
             raise DataError(f"{path}: not a file of arrays by id ({type(error).__name__})") from None
         ends = np.cumsum(lengths)
         if len(ids) != len(lengths) or (len(ends) and ends[-1] != len(self.values_)):
@@ -44,6 +50,9 @@ class Arrays(Mapping[str, np.ndarray]):
         if name not in self._places:
             raise DataError(f"{self.path}: nothing for cut {name}; make it anew for this manifest")
         return self.values_[slice(*self._places[name])]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
 
     def __iter__(self):
         return iter(self._places)

@@ -1,7 +1,7 @@
 """Cuts to batches of random crops for a vocoder, and to whole cuts for its validation."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -25,9 +25,11 @@ class CropBatch:
     ids: list[str]
     lost: list[str]  # cuts whose audio could not be read, with the reason; they are not in the batch
     place: tuple[int, int, int]  # epoch, 0, number of the batch: the state of the stream
+    mels: Tensor | None = None  # [B, samples / hop, F], the vocoder's input; None: made from the waveforms
 
     def to(self, device: torch.device) -> "CropBatch":
-        return replace(self, waveforms=self.waveforms.to(device, non_blocking=True))
+        mels = None if self.mels is None else self.mels.to(device, non_blocking=True)
+        return replace(self, waveforms=self.waveforms.to(device, non_blocking=True), mels=mels)
 
     def amounts(self) -> dict[str, tuple[Tensor | int, int]]:
         """Samples, real and with padding."""
@@ -45,6 +47,9 @@ class CropStream(torch.utils.data.Dataset):
 
     Batch i is a function of (seed, i) and every second of the corpus is equally likely in it. Cuts shorter than a
     crop are left out. `start` and `consumed` are set for exact resume.
+
+    With `mels`, [frames, F] of whole cuts by id, crops begin at multiples of `hop` and carry the frames of the whole
+    cut there, those at the edges too, which stand on samples beyond the crop.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class CropStream(torch.utils.data.Dataset):
         workers: int = 0,
         cache_seconds: float = 0.0,
         max_lost: float = 0.01,
+        mels: Mapping[str, np.ndarray] | None = None,
     ):
         least = (samples if total is not None else hop) / sample_rate
         self.cuts = [cut for cut in cuts if cut.duration >= least]
@@ -66,7 +72,10 @@ class CropStream(torch.utils.data.Dataset):
             raise DataError(f"no cut is {least:g} s long: lower data.crop_samples {samples}")
         if len(self.cuts) < len(cuts):
             log.info(f"{len(cuts) - len(self.cuts)} of {len(cuts)} cuts are shorter than a crop of {least:g} s")
-        self.sample_rate, self.samples, self.hop, self.rows = sample_rate, samples, hop, rows
+        if mels is not None:
+            for cut in self.cuts:
+                _ = mels[cut.id]  # one that is missing is told now
+        self.sample_rate, self.samples, self.hop, self.rows, self.mels = sample_rate, samples, hop, rows, mels
         self.seed, self.total, self.workers, self.max_lost = seed, total, workers, max_lost
         self.start, self.consumed = (0, 0, 0), 0
         self.ends = np.cumsum([cut.duration for cut in self.cuts])
@@ -112,7 +121,7 @@ class CropStream(torch.utils.data.Dataset):
 
     def __getitem__(self, plan: CropPlan) -> CropBatch:
         """Cuts whose audio is gone are left out and told; were it all of them, silence stands for them."""
-        crops, ids, lost = [], [], []
+        crops, mels, ids, lost = [], [], [], []
         for row, spot in zip(plan.cuts, plan.spots, strict=True):
             try:
                 x = self._waveform(row)
@@ -121,8 +130,18 @@ class CropStream(torch.utils.data.Dataset):
                 continue
             length = self.samples if self.total is not None else len(x) // self.hop * self.hop
             begin = int(spot * (len(x) - length + 1))
+            if self.mels is not None:
+                begin -= begin % self.hop
+                mels.append(self._frames(self.cuts[row].id, begin, length, len(x)))
             crops.append(torch.from_numpy(x[begin : begin + length]))
             ids.append(self.cuts[row].id)
         if not ids:
-            crops, ids = [torch.zeros(self.samples)], ["silence"]
-        return CropBatch(torch.stack(crops), ids, lost, plan.place)
+            crops, mels, ids = [torch.zeros(self.samples)], [], ["silence"]
+        return CropBatch(torch.stack(crops), ids, lost, plan.place, torch.stack(mels) if mels else None)
+
+    def _frames(self, name: str, begin: int, length: int, samples: int) -> Tensor:  # [length / hop, F]
+        assert self.mels is not None
+        mel = self.mels[name]
+        if len(mel) != samples // self.hop:
+            raise DataError(f"cut {name} has {samples // self.hop} frames, its mel {len(mel)}: make data.mels anew")
+        return torch.from_numpy(mel[begin // self.hop : (begin + length) // self.hop].astype(np.float32))

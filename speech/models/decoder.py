@@ -1,15 +1,16 @@
 """Transformer decoder: one function for training, prefill and single steps; the cache is a value."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from speech.nn.attention import KV, Attention, append
+from speech.nn.attention import KV, Attention, Buffer, append
 from speech.nn.config import DecoderConfig
 from speech.nn.layers import FeedForward
-from speech.nn.masks import causal_mask
+from speech.nn.masks import Lengths, causal_mask
 from speech.nn.positions import sinusoid
 
 
@@ -32,7 +33,12 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, memory: KV, past: KV | None, mask: Tensor | None, memory_mask: Tensor | None
+        self,
+        x: Tensor,
+        memory: KV,
+        past: KV | Buffer | None,
+        mask: Tensor | Lengths | None,
+        memory_mask: Tensor | Lengths | None,
     ) -> tuple[Tensor, KV]:
         """x [B*K, U, C]; memory of B rows, each shared by K neighbours (the beams of an utterance)."""
         y = self.self_norm(x)
@@ -64,9 +70,9 @@ class Decoder(nn.Module):
         projected = (layer.cross.project_kv(encoded) for layer in self.layers)  # type: ignore[union-attr, operator]
         return [KV(kv.k.contiguous(), kv.v.contiguous()) for kv in projected]
 
-    def _embed(self, tokens: Tensor, start: int) -> Tensor:
+    def _embed(self, tokens: Tensor, start: int | Tensor) -> Tensor:
         d = self.config.d_model
-        positions = sinusoid(torch.arange(start, start + tokens.size(1), device=tokens.device), d)
+        positions = sinusoid(torch.arange(tokens.size(1), device=tokens.device) + start, d)
         if self.config.pos_scale:
             positions = positions / math.sqrt(d)
         x = self.embed(tokens) * (math.sqrt(d) if self.config.embed_scale else 1.0)
@@ -76,17 +82,23 @@ class Decoder(nn.Module):
         self,
         tokens: Tensor,
         memory: list[KV],
-        memory_mask: Tensor | None,
-        cache: list[KV] | None = None,
+        memory_mask: Tensor | Lengths | None,
+        cache: Sequence[KV | Buffer] | None = None,
         with_attention: bool = False,
     ) -> DecoderOut:
         """tokens [B*K, U] continue `cache` (all rows equally long) -> logits of each next token; memory has B rows.
 
-        Padding may only follow a row's tokens: the causal mask then hides it from every real query.
+        Rows of buffers may be filled unequally; they come back with the new keys and values in them. Padding may only
+        follow a row's tokens: the causal mask then hides it from every real query.
         """
-        start = cache[0].k.size(2) if cache else 0
-        x = self._embed(tokens, start)
-        mask = causal_mask(tokens.size(1), start + tokens.size(1), tokens.device) if tokens.size(1) > 1 else None
+        steps = tokens.size(1)
+        if cache and isinstance(cache[0], Buffer):
+            filled = cache[0].filled
+            x, mask = self._embed(tokens, filled[:, None]), Lengths(filled + steps, causal=True)
+        else:
+            start = cache[0].k.size(2) if cache else 0
+            x = self._embed(tokens, start)
+            mask = causal_mask(steps, start + steps, tokens.device) if steps > 1 else None
         kept: list[KV] = []
         attention = None
         for i, layer in enumerate(self.layers):
@@ -100,7 +112,7 @@ class Decoder(nn.Module):
         return DecoderOut(logits.float(), kept, attention)
 
     @staticmethod
-    def _last_attention(layer, x: Tensor, memory: KV, past: KV | None, mask, memory_mask) -> Tensor:
+    def _last_attention(layer, x: Tensor, memory: KV, past: KV | Buffer | None, mask, memory_mask) -> Tensor:
         y = layer.self_norm(x)
         x = x + layer.attn(y, append(past, layer.attn.project_kv(y)), mask)
         y = layer.cross_norm(x).reshape(memory.k.size(0), -1, x.size(2))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from speech.models.aed import AED, Encoded
 from speech.nn.attention import KV
-from speech.search.beam import Scores
+from speech.search.beam import Scores, memory_rows
 
 
 class DecodeState(NamedTuple):
@@ -17,13 +17,6 @@ class DecodeState(NamedTuple):
     memory: list[KV]  # cross-attention, M rows: the beams of an utterance share one
     mask: Tensor | None  # [M, 1, 1, S]; None where no frame is padding
     owner: np.ndarray  # [M] utterance of each row of memory
-
-
-def _owner(utterance: np.ndarray) -> np.ndarray:
-    """[N] utterance of each row -> [M]. Neighbours share a row of memory where all groups are equally large."""
-    first = utterance[np.append(True, utterance[1:] != utterance[:-1])]
-    shared = np.array_equal(first.repeat(len(utterance) // len(first)), utterance)
-    return first if shared else utterance
 
 
 class TorchStep:
@@ -57,7 +50,7 @@ class TorchStep:
             rows = torch.from_numpy(parents).to(device)
             cache = [KV(kv.k[rows], kv.v[rows]) for kv in cache]
             utterance = utterance[parents]
-            owner = _owner(utterance)
+            owner = memory_rows(utterance)
         if not np.array_equal(owner, state.owner):  # utterances finished
             rows = torch.from_numpy(owner).to(device)
             memory = [KV(kv.k[rows], kv.v[rows]) for kv in self.encoded.memory]

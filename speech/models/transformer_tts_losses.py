@@ -21,7 +21,7 @@ class TransformerTTSLoss(NamedTuple):
     stop: WeightedSum  # per decoder step
     guided: WeightedSum  # per cell of the valid area and chosen head, as in ESPnet
     supervised: WeightedSum | None  # per decoder step; None without durations
-    focus: WeightedSum  # focus rate of the head that is best in each row, per row
+    focus: WeightedSum  # focus rate of the guided head that is best in each row, per row
 
 
 class Durations(NamedTuple):
@@ -48,7 +48,7 @@ def transformer_tts_loss(
         (head,) = resolve_heads("supervised_head", (config.supervised_head,), layers, n_heads)
         attention = pick(out.attention, (head,))[:, 0]
         supervised = supervised_loss(attention, path_of(durations, mel_lengths, reduction, out.stop.size(1)), steps)
-    best = focus_rates(out.attention, steps).flatten(1).amax(1).detach()
+    best = focus_rates([guided], steps).amax((1, 2)).detach()
     return TransformerTTSLoss(
         l1_loss(out.mel_before, mel, mel_lengths),
         l1_loss(out.mel, mel, mel_lengths),
@@ -114,9 +114,22 @@ def supervised_loss(attention: Tensor, path: Tensor, steps: Tensor) -> WeightedS
 
 def focus_rates(attention: list[Tensor], steps: Tensor) -> Tensor:
     """Mean over a row's steps of the largest weight, [B, L, H] (arXiv 1905.09263 section 3.3)."""
-    sharp = torch.stack([a.amax(3) for a in attention], 1)  # [B, L, H, T]
+    sharp = torch.stack([a.amax(3) for a in attention], 1).float()  # [B, L, H, T]
     keep = valid(steps, sharp.size(3))[:, None, None]
     return (sharp * keep).sum(3) / steps[:, None, None]
+
+
+def agreement(attention: list[Tensor], durations: Tensor, mel_lengths: Tensor, reduction: int) -> Tensor:
+    """Mel frames of each head, [L, H], whose step looks most at the path's phoneme or at one beside it.
+
+    durations [B, N] are those of the path; out of all frames of the batch, mel_lengths.sum().
+    """
+    frames = int(mel_lengths.max())
+    path = path_of(durations, mel_lengths, 1, frames)[:, None, None]  # [B, 1, 1, T]
+    seen = torch.stack([a.argmax(3) for a in attention], 1).repeat_interleave(reduction, 3)[
+        ..., :frames
+    ]  # [B, L, H, T]
+    return (((seen - path).abs() <= 1) & valid(mel_lengths, frames)[:, None, None]).sum((0, 3))
 
 
 def extract_durations(

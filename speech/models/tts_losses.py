@@ -17,6 +17,7 @@ class FastSpeechLoss(NamedTuple):
     voicing: WeightedSum | None  # cross-entropy, per phoneme
     energy: WeightedSum | None  # squared error, per phoneme
     frames: WeightedSum  # predicted frames, per true frame: no loss; `duration_gain` is weight / total over a dev set
+    duration_error: WeightedSum  # predicted less true frames without its sign, per phoneme: no loss
 
 
 def fastspeech_loss(
@@ -31,6 +32,7 @@ def fastspeech_loss(
     assert mel.shape == out.mel.shape, f"mel {tuple(mel.shape)}, durations add up to {tuple(out.mel.shape)}"
     frames, keep = valid(out.mel_lengths, mel.size(1)), valid(phoneme_lengths, out.durations.size(1))
     log_durations = out.log_durations.float()
+    predicted = log_durations.detach().exp() * keep
 
     def squared(found: Tensor, wanted: Tensor, where: Tensor) -> WeightedSum:
         return WeightedSum(((found.float() - wanted).square() * where).sum(), where.sum())
@@ -49,5 +51,6 @@ def fastspeech_loss(
         pitch=pitch_loss,
         voicing=voicing_loss,
         energy=energy_loss,
-        frames=WeightedSum((log_durations.detach().exp() * keep).sum(), out.durations.sum()),
+        frames=WeightedSum(predicted.sum(), out.durations.sum()),
+        duration_error=WeightedSum((predicted - out.durations).abs().sum(), keep.sum()),
     )

@@ -66,16 +66,21 @@ class VocoderLoss(NamedTuple):
 
 
 def vocoder_loss(
-    model: Vocos, stft: MultiResolutionSTFT, discriminators: Discriminators | None, waveforms: Tensor
+    model: Vocos,
+    stft: MultiResolutionSTFT,
+    discriminators: Discriminators | None,
+    waveforms: Tensor,
+    mels: Tensor | None = None,
 ) -> VocoderLoss:
-    """Copy synthesis of waveforms [B, T hop]; without discriminators their losses are 0.
+    """Synthesis of waveforms [B, T hop] from `mels` [B, T, F], or from their own; without discriminators their losses
+    are 0.
 
     `discriminator` has gradients in the discriminators only, all else in the model only: one backward pass of any sum
     of them serves both.
     """
-    mels = model.mel(waveforms)
-    fake = model(mels)
-    mel, detail = row_means((model.mel(fake) - mels).abs()).sum(), stft(waveforms, fake)
+    true = model.mel(waveforms)
+    fake = model(true if mels is None else mels)
+    mel, detail = row_means((model.mel(fake) - true).abs()).sum(), stft(waveforms, fake)
     if discriminators is None:
         zero = mel.new_zeros(())
         return VocoderLoss(mel, detail, zero, zero, zero)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speech.errors import SpeechError
+from speech.nn.masks import Lengths
 
 
 class KV(NamedTuple):
@@ -14,11 +15,27 @@ class KV(NamedTuple):
     v: Tensor  # [B, H, S, D]
 
 
-def append(past: KV | None, new: KV) -> KV:
-    """Keys and values of `past` followed by those of `new`, along time."""
+class Buffer(NamedTuple):
+    """Keys and values in buffers of a fixed length S, of which the first `filled` of each row are in use."""
+
+    k: Tensor  # [B, H, S, D]
+    v: Tensor  # [B, H, S, D]
+    filled: Tensor  # [B]
+
+
+def append(past: KV | Buffer | None, new: KV) -> KV:
+    """Keys and values of `past` followed by those of `new`, along time; a copy of a buffer is filled where it ends."""
     if past is None:
         return new
+    if isinstance(past, Buffer):
+        return KV(write(past.k, new.k, past.filled), write(past.v, new.v, past.filled))
     return KV(torch.cat([past.k, new.k], 2), torch.cat([past.v, new.v], 2))
+
+
+def write(buffer: Tensor, new: Tensor, at: Tensor) -> Tensor:
+    """A copy of a buffer [B, H, S, D] with new [B, H, U, D] from `at` [B] on. The exporter translates this call too."""
+    places = at[:, None] + torch.arange(new.size(2), device=at.device)  # [B, U]
+    return buffer.scatter(2, places[:, None, :, None].expand_as(new), new)
 
 
 def _score_mask(mask: Tensor | None, bias: Tensor | None) -> Tensor | None:
@@ -28,16 +45,23 @@ def _score_mask(mask: Tensor | None, bias: Tensor | None) -> Tensor | None:
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: Tensor | None = None, dropout: float = 0.0
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | Lengths | None = None,
+    bias: Tensor | None = None,
+    dropout: float = 0.0,
 ) -> Tensor:
     """softmax(q k^T / sqrt(D) + bias) v, [B, H, T, D]; mask is True where a query may attend.
 
     The exporter translates exactly this call to a fused node.
     """
+    if isinstance(mask, Lengths):
+        mask = mask.mask(q.size(2), k.size(2))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=_score_mask(mask, bias), dropout_p=dropout)
 
 
-def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | Lengths | None = None, bias: Tensor | None = None) -> Tensor:
     """The weights `attend` uses, [B, H, T, S]: for coverage, alignments and pictures."""
     identity = torch.eye(k.size(2), device=k.device, dtype=k.dtype).expand(*k.shape[:2], -1, -1)
     return attend(q, k, identity, mask, bias)
@@ -77,15 +101,15 @@ class Attention(nn.Module):
             return KV(self._heads(self.k(source)), self._heads(self.v(source)))
         return KV(self._heads(self.k(self.norms["k"](source))), self._heads(self.v(self.norms["v"](source))))
 
-    def _finish(self, q: Tensor, kv: KV, mask: Tensor | None, bias: Tensor | None) -> Tensor:
+    def _finish(self, q: Tensor, kv: KV, mask: Tensor | Lengths | None, bias: Tensor | None) -> Tensor:
         y = attend(q, kv.k, kv.v, mask, bias, self.dropout if self.training else 0.0)
         return self.out(y.transpose(1, 2).flatten(2))
 
-    def forward(self, x: Tensor, kv: KV, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, kv: KV, mask: Tensor | Lengths | None = None) -> Tensor:
         """x [B, T, C] attends to kv; mask broadcasts to [B, H, T, S]."""
         return self._finish(self.project_q(x), kv, mask, None)
 
-    def weights(self, x: Tensor, kv: KV, mask: Tensor | None = None) -> Tensor:
+    def weights(self, x: Tensor, kv: KV, mask: Tensor | Lengths | None = None) -> Tensor:
         return attention_weights(self.project_q(x), kv.k, mask)
 
 

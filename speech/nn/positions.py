@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def sinusoid(positions: Tensor, d_model: int) -> Tensor:
-    """[T] positions, negative ones too -> [T, C] float32."""
+    """[...] positions, negative ones too -> [..., C] float32."""
     rates = torch.exp(torch.arange(0, d_model, 2, device=positions.device) * (-math.log(10000.0) / d_model))
-    angles = positions[:, None].float() * rates
-    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
+    angles = positions[..., None].float() * rates
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
 
 
 def relative_positions(length: int, d_model: int, device: torch.device | None = None) -> Tensor:

@@ -68,9 +68,11 @@ class TransformerTTSLossConfig:
     guided_sigma: float = 0.4
     guided_weight: float = 1.0
     guided_focus: tuple[float, float] = (0.6, 0.7)
-    """focus rates between which guided_weight falls to 0: guidance spoils an alignment that is found"""
+    """focus rates of the guided heads between which guided_weight falls to 0: guidance spoils what is found"""
     supervised_head: tuple[int, int] = (-2, -1)
     """head that learns the aligner's path"""
+    supervised_weight: float = 1.0
+    """0 uses the aligner's path to measure agreement only"""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,14 @@ class Scorer(Protocol):
         ...
 
 
+def memory_rows(utterance: np.ndarray) -> np.ndarray:
+    """[N] utterance of each row of a step -> [M] that of each row of memory: neighbours share one where all groups are
+    equally large."""
+    first = utterance[np.append(True, utterance[1:] != utterance[:-1])]
+    shared = np.array_equal(first.repeat(len(utterance) // len(first)), utterance)
+    return first if shared else utterance
+
+
 @dataclass(frozen=True)
 class BeamOptions:
     eos: int

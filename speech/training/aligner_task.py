@@ -1,26 +1,36 @@
 """Lightning wiring of the aligner."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import lightning as L
 import torch
 from torch import Tensor
 
 from speech.data.asr import ASRBatch
 from speech.models.aligner import Aligner, binarisation_loss, focus, forward_sum_loss, hard_durations
+from speech.models.length_regulator import phoneme_of_frames
 from speech.models.voice_sound import VoiceSound
 from speech.nn.masks import valid
 from speech.training.optim import make_optimizer
+from speech.training.plots import plot_alignment
 from speech.training.step_weight import StepWeight
 from speech.training.voice_config import AlignerRecipe
 
 
 class AlignerTask(L.LightningModule):
-    """Forward-sum loss per phoneme; after a while the negative log probability of the hard path is added, per frame."""
+    """Forward-sum loss per phoneme; after a while the negative log probability of the hard path is added, per frame.
+
+    On dev, of the frames: focus_rate is the mean weight of the likeliest phoneme; agreement the share whose likeliest
+    phoneme is at most one from the hard path; path_equality the share where that path needs no prior. All three near 1
+    tell an alignment, one alone does not. The first utterance is drawn to `<out>/alignment.png`.
+    """
 
     parts = ("forward_sum", "binarisation")
 
-    def __init__(self, model: Aligner, sound: VoiceSound, recipe: AlignerRecipe):
+    def __init__(self, model: Aligner, sound: VoiceSound, symbols: Sequence[str], recipe: AlignerRecipe):
         super().__init__()
-        self.model, self.sound, self.recipe = model, sound, recipe
+        self.model, self.sound, self.symbols, self.recipe = model, sound, symbols, recipe
         self.weight = StepWeight()
 
     def scores(self, batch: ASRBatch, prior: bool = True) -> tuple[Tensor, Tensor]:
@@ -43,18 +53,35 @@ class AlignerTask(L.LightningModule):
         self.weight.divide(self.model, self.trainer, self.recipe.train.accumulate)
 
     def on_validation_epoch_start(self) -> None:
-        self.sums = torch.zeros(4, dtype=torch.float64)
+        self.sums = torch.zeros(6, dtype=torch.float64)
 
-    def validation_step(self, batch: ASRBatch, _: int) -> None:
+    def validation_step(self, batch: ASRBatch, batch_idx: int) -> None:
         scores, frames = self.scores(batch)
         total, n = forward_sum_loss(scores, frames, batch.token_lengths)
-        sure = focus(scores) * valid(frames, scores.size(1))
-        self.sums += torch.stack([total, n, sure.sum(), frames.sum()]).double().cpu()
+        durations = hard_durations(scores, frames, batch.token_lengths)
+        plain = hard_durations(self.scores(batch, prior=False)[0], frames, batch.token_lengths)
+        path, other = (phoneme_of_frames(d, scores.size(1)) for d in (durations, plain))
+        counted = torch.stack([focus(scores), (scores.argmax(-1) - path).abs() <= 1, path == other])
+        of_frames = (counted * valid(frames, scores.size(1))).sum((1, 2))
+        self.sums += torch.cat([torch.stack([total, n, frames.sum()]), of_frames]).double().cpu()
+        if batch_idx == 0 and self.trainer.is_global_zero:
+            self._draw(batch, scores[0, : frames[0]], durations[0])
+
+    def _draw(self, batch: ASRBatch, scores: Tensor, durations: Tensor) -> None:
+        n = int(batch.token_lengths[0])
+        mel = self.sound(batch.waveforms[:1], batch.waveform_lengths[:1])[0][0, : len(scores)]
+        soft = scores.log_softmax(-1).exp()[:, :n]
+        attention, mel, path = (x.float().cpu().numpy() for x in (soft, mel, durations[:n]))
+        symbols = [self.symbols[int(i)] for i in batch.tokens[0, :n]]
+        title = f"{batch.ids[0]}, step {self.global_step}"
+        plot_alignment(Path(self.recipe.train.out) / "alignment.png", attention, symbols, mel, path.astype(int), title)
 
     def on_validation_epoch_end(self) -> None:
-        total, n, sure, frames = self.trainer.strategy.reduce(self.sums.to(self.device), reduce_op="sum").tolist()
+        sums = self.trainer.strategy.reduce(self.sums.to(self.device), reduce_op="sum").tolist()
+        total, n, frames, *of_frames = sums
         self.log("dev_forward_sum", total / n)
-        self.log("dev_focus_rate", sure / frames)
+        for name, count in zip(("focus_rate", "agreement", "path_equality"), of_frames, strict=True):
+            self.log(f"dev_{name}", count / frames)
 
     def transfer_batch_to_device(self, batch: ASRBatch, device: torch.device, dataloader_idx: int) -> ASRBatch:
         return batch.to(device)

@@ -1,9 +1,11 @@
 """Pictures of a run."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -27,4 +29,32 @@ def plot_curves(log: Path, picture: Path) -> None:
         if axes.lines:
             axes.legend()
     figure.savefig(picture, dpi=110)
+    plt.close(figure)
+
+
+def plot_alignment(
+    path: Path,
+    attention: np.ndarray,
+    phonemes: Sequence[str],
+    mel: np.ndarray | None = None,
+    durations: np.ndarray | None = None,
+    title: str = "",
+) -> None:
+    """Attention [T, N] of T frames on N phonemes, over it the path of durations [N] and beside it the mel [T, F]."""
+    frames, n = attention.shape
+    heights = [3.0] * (mel is not None) + [max(3.0, 0.1 * n)]
+    figure, axes = plt.subplots(len(heights), 1, figsize=(9, sum(heights) + 1), height_ratios=heights, sharex=True,
+                                squeeze=False, layout="constrained")  # fmt: skip
+    last = axes[-1, 0]
+    last.imshow(attention.T, aspect="auto", origin="lower", interpolation="none", vmin=0.0)
+    if durations is not None:
+        hard = np.repeat(np.arange(n), durations)
+        last.step(np.arange(len(hard)), hard, where="mid", color="red", linewidth=0.8)
+    last.set_yticks(range(n), phonemes, fontsize=6)
+    last.set(xlabel="frame", xlim=(-0.5, frames - 0.5), ylim=(-0.5, n - 0.5))
+    if mel is not None:
+        axes[0, 0].imshow(mel.T, aspect="auto", origin="lower", interpolation="none")
+        axes[0, 0].set_ylabel("mel")
+    axes[0, 0].set_title(title)
+    figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -1,6 +1,7 @@
 """What decides the losses of a run: its settings and the bytes of its files. A resumed run must be the same run."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,8 @@ from speech.training.config import AEDRecipe
 
 # settings that cannot change a loss, as those of `generation`; files count by their bytes, devices by the processes
 FREE = (
-    *("init", "durations", "data.train", "data.dev", "data.tokenizer", "data.bins", "data.batch_sizes"),
+    *("init", "durations", "pitch", "energy", "mels"),
+    *("data.train", "data.dev", "data.tokenizer", "data.bins", "data.batch_sizes"),
     *("data.augment.noise_manifest", "data.workers", "data.max_lost", "data.force_batch_sizes"),
     *("train.out", "train.devices", "train.keep", "train.resume_inexact"),
     *("train.save_every_steps", "train.log_every_steps", "train.valid_every_steps"),
@@ -56,7 +58,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             out |= flat(value, f"{prefix}{key}.")
         else:
-            out[prefix + key] = list(value) if isinstance(value, tuple) else value  # as it comes back from JSON
+            out[prefix + key] = json.loads(json.dumps(value))  # tuples are lists there
     return out
 
 

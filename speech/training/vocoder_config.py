@@ -1,13 +1,14 @@
 """Settings of a vocoder's training, without torch, so that --help answers at once."""
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from speech.data.sources import fingerprint
 from speech.errors import SpeechError, above_zero
 from speech.nn.mel_config import VocosConfig
 from speech.training.config import OptimConfig, TrainConfig
-from speech.training.run import FREE, flat
+from speech.training.run import FREE, flat, sha256_of
 
 
 @dataclass
@@ -17,6 +18,8 @@ class CropConfig:
     train: str = ""
     """manifest (.jsonl, .jsonl.gz)"""
     dev: str = ""
+    mels: str = ""
+    """mels.npz of train and dev that recipes.predict_mels writes: the vocoder's input in place of the true mels"""
     crop_samples: int = 8192
     """length of a crop, a multiple of model.mel.hop; shorter cuts are left out"""
     crops: int = 16
@@ -55,6 +58,8 @@ class GANConfig:
 class VocoderRecipe:
     """Everything the vocoder's training is told."""
 
+    init: str = ""
+    """vocoder folder to start from; its settings stand in place of `model`"""
     model: VocosConfig = field(default_factory=VocosConfig)
     data: CropConfig = field(default_factory=CropConfig)
     gan: GANConfig = field(default_factory=GANConfig)
@@ -76,6 +81,11 @@ class VocoderRecipe:
 
 def describe_vocoder(recipe: VocoderRecipe) -> dict[str, Any]:
     """What decides the losses of a run, see speech/training/run.py."""
-    free = (*FREE, "data.cache_seconds")
+    free = (*FREE, "data.cache_seconds", "data.mels")
     settings = {name: value for name, value in flat(asdict(recipe)).items() if name not in free}
-    return settings | {"the training manifest": fingerprint(recipe.data.train)}
+    files = {"the training manifest": fingerprint(recipe.data.train)}
+    if recipe.data.mels:
+        files["the mels"] = sha256_of(recipe.data.mels)
+    if recipe.init:
+        files["the initial weights"] = sha256_of(Path(recipe.init) / "model.safetensors")
+    return settings | files

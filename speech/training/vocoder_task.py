@@ -34,7 +34,7 @@ class VocoderTask(L.LightningModule):
     def training_step(self, batch: CropBatch, _: int) -> dict[str, Tensor]:
         gan = self.recipe.gan
         discriminators = self.discriminators if self.global_step >= self.gan_from else None
-        losses = vocoder_loss(self.model, self.stft, discriminators, batch.waveforms)
+        losses = vocoder_loss(self.model, self.stft, discriminators, batch.waveforms, batch.mels)
         weights = (gan.mel_weight, gan.stft_weight, gan.adversarial_weight, gan.matching_weight, 1.0)
         loss = torch.stack([w * part for w, part in zip(weights, losses, strict=True)]).sum()
         crops = loss.new_tensor(float(len(batch.waveforms)))
@@ -53,7 +53,8 @@ class VocoderTask(L.LightningModule):
         self.sums = torch.zeros(3, dtype=torch.float64)
 
     def validation_step(self, batch: CropBatch, _: int) -> None:
-        losses, frames = vocoder_loss(self.model, self.stft, None, batch.waveforms), batch.waveforms.size(1)
+        losses = vocoder_loss(self.model, self.stft, None, batch.waveforms, batch.mels)
+        frames = batch.waveforms.size(1)
         self.sums += torch.stack([losses.mel, losses.stft, losses.mel.new_ones(())]).double().cpu() * frames
 
     def on_validation_epoch_end(self) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from speech.data.config import AugmentConfig, DataConfig
+from speech.errors import SpeechError
 from speech.nn.mel_config import MelConfig
 from speech.nn.tts_config import AlignerConfig, FastSpeechConfig
 from speech.training.config import OptimConfig, TrainConfig
@@ -32,7 +33,7 @@ class AlignerRecipe:
 
 @dataclass
 class FastSpeechRecipe:
-    """Everything the training of a FastSpeech is told."""
+    """Everything the training of a FastSpeech is told. Speakers and languages are those of the prepared voice."""
 
     model: FastSpeechConfig = field(default_factory=FastSpeechConfig)
     data: DataConfig = field(default_factory=_voice_data)
@@ -40,7 +41,38 @@ class FastSpeechRecipe:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(out="exp/fastspeech"))
     durations: str = ""
     """durations.npz that the aligner wrote for train and dev"""
+    pitch: str = ""
+    """pitch.npz of recipes.measure_prosody, for model.pitch"""
+    energy: str = ""
+    """energy.npz of recipes.measure_prosody, for model.energy"""
+    mels: str = ""
+    """mels by id that a teacher wrote, natural logarithm, to learn from in the place of the recordings"""
     duration_weight: float = 0.5
+    pitch_weight: float = 0.1
+    """of the errors of pitch and of voicing"""
+    energy_weight: float = 0.1
+
+    def arrays(self) -> dict[str, str]:
+        """Paths of what the model learns from, by name. SpeechError for one that is missing."""
+        wanted = {"durations": True, "pitch": self.model.pitch, "energy": self.model.energy, "mels": bool(self.mels)}
+        paths = {name: getattr(self, name) for name, is_wanted in wanted.items() if is_wanted}
+        for name, path in paths.items():
+            if not path:
+                writer = "train_aligner" if name == "durations" else "measure_prosody"
+                why = "" if name == "durations" else f" and model.{name} is true"
+                raise SpeechError(f"{name} is empty{why}: give --{name} PATH, which recipes.{writer} writes")
+        return paths
 
     def describe(self) -> dict[str, Any]:
-        return describe_data(self, self.data) | {"the durations": sha256_of(self.durations)}
+        files = {f"the file of {name}": sha256_of(path) for name, path in self.arrays().items()}
+        return describe_data(self, self.data) | files
+
+
+@dataclass
+class ProsodyRecipe(FastSpeechRecipe):
+    """A FastSpeech's own settings, of which its mel, data and durations count, so that one file serves both."""
+
+    out: str = "exp/prosody"
+    """folder for pitch.npz and energy.npz"""
+    workers: int = 0
+    """processes; 0 is one a core"""

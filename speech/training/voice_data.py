@@ -2,7 +2,9 @@
 
 import logging
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 
 from speech.data.asr import ASRStream
@@ -12,27 +14,65 @@ from speech.data.manifests import load_audio
 from speech.errors import SpeechError
 from speech.models.voice_sound import VoiceSound
 from speech.nn.mel_config import MelConfig
-from speech.text.load import load_tokenizer
 from speech.text.phoneme_tokenizer import PhonemeTokenizer
 from speech.training.config import TrainConfig
+from speech.voice_parts import VoiceParts, load_parts
 
 log = logging.getLogger(__name__)
 MAX_TOKENS = 100_000  # no decoder limits the phonemes
 MEASURED_CUTS = 500  # whose frames tell the mean and deviation of the mels
+KEPT_SECONDS = 7200.0  # of decoded audio in memory, 0.6 GB at 22050 Hz: decoding Opus costs more than an aligner's step
+
+
+class Recordings:
+    """Waveforms of cuts, which are kept while there is room."""
+
+    def __init__(self, sample_rate: int, seconds: float):
+        self.sample_rate, self.room = sample_rate, seconds
+        self.kept: dict[str, np.ndarray] = {}
+
+    def __call__(self, cut: Any) -> np.ndarray:
+        if cut.id in self.kept:
+            return self.kept[cut.id]
+        x = load_audio(cut, self.sample_rate)
+        if cut.duration <= self.room:
+            self.room -= cut.duration
+            self.kept[cut.id] = x
+        return x
+
+
+class VoiceStream(ASRStream):
+    def __init__(self, recordings: Recordings, corpus: Corpus, data: DataConfig, seed: int, total: int | None):
+        super().__init__(corpus, data, recordings.sample_rate, seed, total)
+        self.recordings = recordings
+
+    def _waveform(self, cut: Any, number: int, speed: float) -> np.ndarray:
+        return self.recordings(cut)
 
 
 @dataclass
 class VoiceData:
-    tokenizer: PhonemeTokenizer
+    parts: VoiceParts
     corpora: tuple[Corpus, Corpus]  # train, dev
-    train: ASRStream
-    dev: ASRStream
+    train: VoiceStream
+    dev: VoiceStream
     sound: VoiceSound  # measured on train
 
-    def once(self, data: DataConfig) -> list[ASRStream]:
+    @property
+    def tokenizer(self) -> PhonemeTokenizer:
+        return self.parts.tokenizer
+
+    def identities(self) -> dict[str, tuple[int, int]]:
+        """Speaker and language of each cut, as the voice counts them, by its id; empty where there is but one."""
+        if max(len(self.parts.speakers), len(self.parts.languages)) < 2:
+            return {}
+        cuts = (corpus.cut(row) for corpus in self.corpora for row in corpus.rows)
+        return {cut.id: _identity(self.parts, cut.supervisions[0]) for cut in cuts}
+
+    def once(self, data: DataConfig) -> list[VoiceStream]:
         """Every cut of train, then of dev, one time."""
         plain = replace(data, short_epochs=0)
-        return [ASRStream(corpus, plain, self.train.sample_rate, 0, None) for corpus in self.corpora]
+        return [VoiceStream(self.train.recordings, corpus, plain, 0, None) for corpus in self.corpora]
 
 
 def open_voice(data: DataConfig, train: TrainConfig, mel: MelConfig) -> VoiceData:
@@ -43,16 +83,18 @@ def open_voice(data: DataConfig, train: TrainConfig, mel: MelConfig) -> VoiceDat
     if train.threads:
         torch.set_num_threads(train.threads)
     torch.manual_seed(train.seed)
-    tokenizer = load_tokenizer(data.tokenizer)
-    if not isinstance(tokenizer, PhonemeTokenizer):
-        raise SpeechError(f"data.tokenizer {data.tokenizer} has no phonemes: give the voice folder of recipes.prepare")
+    parts = load_parts(data.tokenizer)
+    tokenizer, data = parts.tokenizer, replace(data, language=parts.languages[0])
     corpora = (read_corpus(data.train, tokenizer, data, MAX_TOKENS), read_corpus(data.dev, tokenizer, data, MAX_TOKENS))
     log.info(f"train: {corpora[0]}; dev: {corpora[1]}")
-    rate = mel.sample_rate
-    total = train.max_steps * train.accumulate
-    stream = ASRStream(corpora[0], data, rate, train.seed, total)
-    dev = ASRStream(corpora[1], data, rate, train.seed, None)
+    recordings = Recordings(mel.sample_rate, KEPT_SECONDS / max(1, data.workers))
+    stream = VoiceStream(recordings, corpora[0], data, train.seed, train.max_steps * train.accumulate)
+    dev = VoiceStream(recordings, corpora[1], data, train.seed, None)
     sound = VoiceSound(mel)
     rows = corpora[0].rows[:: max(1, len(corpora[0].rows) // MEASURED_CUTS)]
-    sound.measure(torch.from_numpy(load_audio(corpora[0].cut(row), rate)) for row in rows)
-    return VoiceData(tokenizer, corpora, stream, dev, sound)
+    sound.measure(torch.from_numpy(recordings(corpora[0].cut(row))) for row in rows)
+    return VoiceData(parts, corpora, stream, dev, sound)
+
+
+def _identity(parts: VoiceParts, said: Any) -> tuple[int, int]:
+    return parts.speaker_id(said.speaker if parts.speakers else None), parts.phonemizer(said.language)[0]

@@ -6,10 +6,14 @@ import soundfile as sf
 import torch
 from lhotse import MonoCut, Recording
 
+from speech.data.arrays import Arrays, save_arrays
 from speech.data.crops import CropStream
 from speech.errors import DataError
+from speech.nn.mel import LogMel
+from speech.nn.mel_config import MelConfig
 
 RATE = 8000
+MEL = MelConfig(sample_rate=RATE, n_fft=256, win=256, hop=64, n_mels=20, high_hz=0.0)
 
 
 def ramp_cut(folder: Path, name: str, seconds: float, level: float) -> MonoCut:
@@ -31,7 +35,15 @@ def stream(cuts, total: int | None = 40, **settings) -> CropStream:
 
 def same(ours, theirs) -> bool:
     pairs = list(zip(ours, theirs, strict=True))
-    return all(a.ids == b.ids and a.place == b.place and torch.equal(a.waveforms, b.waveforms) for a, b in pairs)
+    tensors = [(x, y) for a, b in pairs for x, y in ((a.waveforms, b.waveforms), (a.mels, b.mels))]
+    return all(a.ids == b.ids and a.place == b.place for a, b in pairs) and all(
+        x is y is None or torch.equal(x, y) for x, y in tensors
+    )
+
+
+def counted(cuts) -> dict[str, np.ndarray]:
+    """Mels whose frame t holds t."""
+    return {c.id: np.repeat(np.arange(round(c.duration * RATE) // 64)[:, None], 20, 1).astype(np.float16) for c in cuts}
 
 
 def test_crops_are_pieces_of_their_cuts_in_proportion_to_length(cuts):
@@ -53,7 +65,43 @@ def test_the_stream_goes_on_where_it_was(cuts):
 
 @pytest.mark.parametrize("settings", [{"cache_seconds": 1.0}, {"cache_seconds": 9.0}, {"workers": 2}])
 def test_cache_and_loaders_change_nothing(cuts, settings):
-    assert same(list(stream(cuts, **settings)), list(stream(cuts)))
+    mels = counted(cuts)
+    assert same(list(stream(cuts, mels=mels, **settings)), list(stream(cuts, mels=mels)))
+
+
+def test_frames_are_those_of_the_samples(cuts):
+    batches = list(stream(cuts, mels=counted(cuts)))
+    for batch in batches:
+        assert batch.mels is not None and batch.mels.shape == (4, 25, 20) and batch.mels.dtype == torch.float32
+        level = torch.tensor([{"long": 0.1, "short": 0.5}[i] for i in batch.ids])
+        begins = ((batch.waveforms[:, 0] - level) * 1e5).round()
+        assert torch.equal(batch.mels[:, :, 0], begins[:, None] / 64 + torch.arange(25))
+    at = torch.cat([batch.mels[:, 0, 0] for batch in batches if batch.mels is not None])
+    assert at.min() < 20 and at.max() > 330 and len(at.unique()) > 50  # 3 s are 375 frames
+    whole = list(stream(cuts, None, mels=counted(cuts)))
+    assert [batch.mels[0, :, 0].tolist() for batch in whole] == [list(range(n)) for n in (375, 125, 12)]
+
+
+def test_frames_at_the_edges_of_a_crop_are_those_of_the_whole_cut(cuts):
+    mel = LogMel(MEL)
+    noises = {c.id: 0.1 * torch.randn(1, round(c.duration * RATE)) for c in cuts}
+    crops = stream(cuts, 5, mels={name: mel(x)[0].numpy() for name, x in noises.items()})
+    crops.cache = {row: noises[cut.id][0].numpy() for row, cut in enumerate(crops.cuts)}
+    for batch in crops:
+        alone = mel(batch.waveforms)
+        torch.testing.assert_close(batch.mels[:, 2:-2], alone[:, 2:-2], rtol=0, atol=1e-4)
+        for edge in (0, -1):  # 96 samples beyond the crop are sound there, and mirrored here
+            assert ((batch.mels - alone)[:, edge].abs().amax(1) > 0.1).all()
+
+
+def test_a_cut_without_a_fitting_mel_is_named(cuts, tmp_path):
+    mels = counted(cuts)
+    mels["long"] = mels["long"][:-1]
+    with pytest.raises(DataError, match="^cut long has 375 frames, its mel 374: make data.mels anew$"):
+        list(stream(cuts, mels=mels))
+    save_arrays(tmp_path / "mels.npz", [("long", mels["long"])])
+    with pytest.raises(DataError, match="mels.npz: nothing for cut short; make it anew for this manifest$"):
+        stream(cuts, mels=Arrays(tmp_path / "mels.npz"))
 
 
 def test_another_seed_is_another_order(cuts):
@@ -74,10 +122,11 @@ def test_dev_is_each_cut_once_in_whole_hops(cuts):
 
 def test_lost_audio_is_told_and_left_out(cuts, tmp_path):
     (tmp_path / "short.wav").unlink()
-    batches = list(stream(cuts))
+    batches = list(stream(cuts, mels=counted(cuts)))
     assert all(set(batch.ids) == {"long"} for batch in batches if batch.ids != ["silence"])
     assert {said.split(":")[0] for batch in batches for said in batch.lost} == {"short"}
-    assert all(len(batch.ids) == len(batch.waveforms) for batch in batches)
+    assert all(len(batch.ids) == len(batch.waveforms) == len(batch.mels) for batch in batches if batch.mels is not None)
+    assert any(batch.mels is not None for batch in batches)
     assert all(len(batch.ids) + len(batch.lost) == 4 for batch in batches if batch.ids != ["silence"])
 
 

@@ -3,12 +3,14 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny import lively
 from torch.nn.functional import layer_norm
 
 from speech.models.decoder import Decoder
+from speech.nn.attention import Buffer
 from speech.nn.config import DecoderConfig
-from speech.nn.masks import length_mask
+from speech.nn.masks import Lengths, length_mask
 
 V, C, S, U = 21, 16, 9, 8
 close = torch.testing.assert_close
@@ -61,6 +63,33 @@ def test_steps_with_a_cache_equal_the_full_pass(tokens, encoded, splits):
     for part, full in zip(cache, whole.cache, strict=True):
         close(part.k, full.k)
         close(part.v, full.v)
+
+
+@pytest.mark.parametrize("splits", [[3, 1, 1, 1, 2], [1] * U, [U], [2, 6]])
+def test_buffers_filled_step_by_step_equal_the_full_pass(tokens, encoded, splits):
+    model = decoder()
+    memory = model.project_memory(encoded)
+    whole = model(tokens, memory, MASK)
+    garbage = torch.full((2, 4, U + 3, 4), 1e3)
+    cache, at = [Buffer(garbage, garbage, torch.zeros(2, dtype=torch.long)) for _ in memory], 0
+    for n in splits:
+        out = model(tokens[:, at : at + n], memory, Lengths(torch.tensor([S, 5])), cache)
+        close(out.logits, whole.logits[:, at : at + n])
+        at += n
+        cache = [Buffer(*kv, torch.full((2,), at)) for kv in out.cache]
+    for part, full in zip(cache, whole.cache, strict=True):
+        close(part.k[:, :, :U], full.k)
+        assert (part.v[:, :, U:] == 1e3).all()
+
+
+def test_rows_of_buffers_may_be_filled_unequally(tokens, encoded):
+    model = decoder()
+    memory = model.project_memory(encoded)
+    whole = model(tokens, memory, MASK)
+    filled = torch.tensor([5, 2])
+    cache = [Buffer(*(F.pad(x, (0, 0, 0, 2)) for x in kv), filled) for kv in whole.cache]
+    out = model(torch.stack([tokens[0, 5:7], tokens[1, 2:4]]), memory, MASK, cache)
+    close(out.logits, torch.stack([whole.logits[0, 5:7], whole.logits[1, 2:4]]))
 
 
 def test_padding_after_the_tokens_changes_nothing(tokens, encoded):

@@ -7,6 +7,7 @@ from test_transformer_tts import LENGTHS, MEL_LENGTHS, N, T, V, tts
 
 from speech.errors import SpeechError
 from speech.models.transformer_tts_losses import (
+    agreement,
     extract_durations,
     focus_rates,
     guide,
@@ -128,6 +129,27 @@ def test_focus_rate_is_the_mean_of_the_largest_weight():
     attention = made_up(1)
     attention[0][1, :, 8:] = 1  # past the end of the second row
     close(focus_rates(attention, MEL_LENGTHS), torch.tensor([[1 / 6, 0.9], [1 / 6, 1 / 6]]).expand(2, 2, 2))
+
+
+@pytest.mark.parametrize("reduction", [1, 2])
+def test_agreement_counts_frames_beside_the_path(reduction):
+    def looking(path: torch.Tensor) -> torch.Tensor:  # [B, T] -> [B, H, T, N]
+        return F.one_hot(path, N).float()[:, None]
+
+    lengths, steps, durations = MEL_LENGTHS, -(-T // reduction), torch.tensor([[8, 1, 1, 1, 1, 1], [5, 1, 1, 1, 0, 0]])
+    t = torch.arange(steps) * reduction
+    straight = (t * LENGTHS[:, None] // MEL_LENGTHS[:, None]).clamp(max=N - 1)
+    perfect = path_of(durations, lengths, reduction, steps)
+    far = (perfect + 2).clamp(max=N - 1)
+    attention = [torch.cat([looking(perfect), looking(straight)], 1), torch.cat([looking(far)] * 2, 1)]
+    found = agreement(attention, durations, lengths, reduction)
+    hard = [[n for n, d in enumerate(row) for _ in range(d)] for row in durations.tolist()]
+
+    def count(path: torch.Tensor) -> int:
+        return sum(abs(n - int(path[b, i // reduction])) <= 1 for b, row in enumerate(hard) for i, n in enumerate(row))
+
+    assert found.tolist() == [[count(perfect), count(straight)], [count(far)] * 2]
+    assert found[0, 0] == 21 and found[1, 0] < found[0, 1] < 21
 
 
 def test_durations_are_those_of_the_sharpest_head():

@@ -47,6 +47,22 @@ def test_the_loss_of_a_batch_is_the_sum_of_its_rows():
         assert whole == pytest.approx(one + other, rel=1e-4) and whole > 0, name
 
 
+def test_from_the_mels_of_the_whole_the_loss_is_the_plain_one_but_at_the_edges():
+    torch.manual_seed(0)
+    model, stft, whole = Vocos(CONFIG), MultiResolutionSTFT(), sounds(1, 8192)
+    crop, mels = whole[:, 2048:6144], model.mel(whole)[:, 32:96]
+    fakes = model(mels), model(model.mel(crop))
+    errors = [(model.mel(fake) - model.mel(crop)).abs().mean(2) for fake in fakes]  # [1, 64] frames
+    inner = slice(12, 52)  # a frame hears 6 frames around it, its samples 2 more, the mirror at an edge reaches 2
+    torch.testing.assert_close(errors[0][:, inner], errors[1][:, inner], rtol=0, atol=1e-4)
+    assert (errors[0] - errors[1])[:, :2].abs().max() > 1e-3
+    found = vocoder_loss(model, stft, None, crop, mels)
+    assert float(found.mel.detach()) == pytest.approx(float(errors[0].mean().detach()), rel=1e-5)
+    assert torch.equal(
+        vocoder_loss(model, stft, None, crop, model.mel(crop)).mel, vocoder_loss(model, stft, None, crop).mel
+    )
+
+
 def test_gradients_do_not_mix():
     torch.manual_seed(0)
     model, stft, discriminators = Vocos(CONFIG), MultiResolutionSTFT(), Discriminators(2, 4)

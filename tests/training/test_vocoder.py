@@ -4,20 +4,32 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_run import RATE
 
 from recipes.train_vocoder import train
-from speech.data.crops import CropBatch
-from speech.errors import SpeechError
+from speech.data.arrays import Arrays, save_arrays
+from speech.data.asr import ASRStream
+from speech.data.config import DataConfig
+from speech.data.corpus import read_corpus
+from speech.data.crops import CropBatch, CropStream
+from speech.data.manifests import load_audio, open_manifest
+from speech.errors import DataError, SpeechError
 from speech.models.vocos import Vocos
+from speech.models.voice_sound import VoiceSound
+from speech.nn.mel import LogMel
 from speech.nn.mel_config import MelConfig, VocosConfig
+from speech.text.load import load_tokenizer
 from speech.training.config import OptimConfig, TrainConfig
-from speech.training.vocoder_config import CropConfig, GANConfig, VocoderRecipe
+from speech.training.run import sha256_of
+from speech.training.vocoder_config import CropConfig, GANConfig, VocoderRecipe, describe_vocoder
 from speech.training.vocoder_task import VocoderTask
 from speech.vocoder_folder import load_vocoder
+
+MEL = MelConfig(sample_rate=RATE, n_fft=256, win=256, hop=64, n_mels=20, high_hz=0.0)
 
 
 class Crash(Exception):
@@ -35,9 +47,8 @@ def make_recipe(corpus: Path, out: Path, **settings) -> VocoderRecipe:
         accelerator="cpu",
         threads=1,
     )
-    mel = MelConfig(sample_rate=RATE, n_fft=256, win=256, hop=64, n_mels=20, high_hz=0.0)
     return VocoderRecipe(
-        model=VocosConfig(mel, d_model=16, n_layers=1, d_ff=32, kernel=5),
+        model=VocosConfig(MEL, d_model=16, n_layers=1, d_ff=32, kernel=5),
         data=CropConfig(str(corpus / "train.jsonl"), str(corpus / "dev.jsonl"), crop_samples=2048, crops=2),
         gan=GANConfig(warmup_share=0.5, period_channels=2, resolution_channels=4),
         optim=OptimConfig(lr=3e-3, warmup_steps=2, clip=100.0),
@@ -93,6 +104,93 @@ def test_a_resumed_run_is_the_run_that_would_have_been(corpus, whole, tmp_path, 
     last = "checkpoints/step-00000008/model.safetensors"  # with the discriminators
     assert (tmp_path / last).read_bytes() == (reference / last).read_bytes()
     assert rows(tmp_path) == rows(reference)
+
+
+def finishing(corpus: Path, out: Path, start: Path, mels: Path, **settings) -> VocoderRecipe:
+    """From a vocoder's folder, on mels beside the true ones."""
+    recipe = make_recipe(corpus, out, **settings)
+    recipe.init, recipe.data.mels = str(start / "model"), str(mels)
+    recipe.model = VocosConfig(MEL)  # of another size than the folder's
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def predicted(corpus, tmp_path_factory) -> Path:
+    """A file of the true mels, a little off."""
+    log_mel, path = LogMel(MEL), tmp_path_factory.mktemp("mels") / "mels.npz"
+    cuts = [cut for split in ("train", "dev") for cut in open_manifest(corpus / f"{split}.jsonl")]
+    made = ((cut.id, log_mel(torch.from_numpy(load_audio(cut, RATE))[None])[0].numpy() + 0.1) for cut in cuts)
+    save_arrays(path, made)
+    return path
+
+
+def test_finishing_on_predicted_mels_goes_on_as_if_never_stopped(corpus, whole, predicted, tmp_path):
+    start, runs = whole[1][1], [tmp_path / name for name in ("whole", "stopped")]
+    with pytest.MonkeyPatch.context() as patch:
+        batches = watch(patch)
+        train(finishing(corpus, runs[0], start, predicted))
+    with pytest.MonkeyPatch.context() as patch:
+        first = watch(patch, 7)
+        with pytest.raises(Crash):
+            train(finishing(corpus, runs[1], start, predicted))
+    with pytest.MonkeyPatch.context() as patch:
+        rest = watch(patch)
+        train(finishing(corpus, runs[1], start, predicted))
+    assert first[:6] + rest == batches
+    models = [(run / "model/model.safetensors").read_bytes() for run in (*runs, start)]
+    assert models[0] == models[1] != models[2]
+
+
+def test_finishing_begins_with_the_weights_of_the_folder_and_hears_the_mels(corpus, whole, predicted, tmp_path):
+    start, seen = whole[1][1], []
+    recipe = finishing(corpus, tmp_path, start, predicted, max_steps=1, save_every_steps=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Vocos, "forward", lambda model, mels: seen.append((copy.deepcopy(model), mels)) or 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(recipe)
+    model, mels = seen[0]
+    weights = load_file(start / "model/model.safetensors")
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items()) and model.training
+    (batch,) = CropStream(list(open_manifest(recipe.data.train)), RATE, 2048, 64, 2, 1, 1, mels=Arrays(predicted))
+    assert batch.mels is not None and torch.equal(mels, batch.mels)
+    torch.testing.assert_close(
+        (mels - model.mel(batch.waveforms))[:, 2:-2].mean(), torch.tensor(0.1), rtol=0, atol=1e-3
+    )
+
+
+def test_other_mels_are_another_run(corpus, whole, predicted, tmp_path):
+    recipe = finishing(corpus, tmp_path, whole[1][1], predicted)
+    told = describe_vocoder(recipe)
+    assert told["the initial weights"] == sha256_of(whole[1][1] / "model/model.safetensors")
+    other = replace(recipe, data=replace(recipe.data, mels=recipe.init + "/config.json"))
+    assert {key for key, value in describe_vocoder(other).items() if value != told[key]} == {"the mels"}
+
+
+def test_mels_that_do_not_fit_are_told(corpus, predicted, tmp_path):
+    recipe = make_recipe(corpus, tmp_path)
+    recipe.data.mels = str(tmp_path / "mels.npz")
+    save_arrays(recipe.data.mels, [("train-0", np.zeros((3, 20)))])
+    with pytest.raises(DataError, match="mels.npz: nothing for cut train-1; make it anew for this manifest$"):
+        train(recipe)
+    recipe = make_recipe(corpus, tmp_path)
+    recipe.data.mels, recipe.model.mel.n_mels = str(predicted), 21
+    with pytest.raises(SpeechError, match=r"^data.mels .*mels.npz has frames of \[20\], the vocoder reads 21 bins$"):
+        train(recipe)
+
+
+def test_the_mel_of_a_voice_is_that_of_its_vocoder_bit_for_bit(corpus):
+    tokenizer = load_tokenizer(corpus / "tokenizer.model")
+    data = DataConfig(batch_seconds=0.1, quadratic_seconds=0.0)  # a cut in each batch
+    voice, vocoder = VoiceSound(MEL), Vocos(VocosConfig(MEL, d_model=8, n_layers=1, d_ff=8))
+    asr = ASRStream(read_corpus(str(corpus / "dev.jsonl"), tokenizer, data, 1000), data, RATE, 0, None)
+    spoken = {batch.ids[0]: voice(batch.waveforms, batch.waveform_lengths)[0] for batch in asr}
+    equal = 0
+    for batch in CropStream(list(open_manifest(corpus / "dev.jsonl")), RATE, 2048, MEL.hop, 1, 0, None):
+        mels, found = vocoder.mel(batch.waveforms), spoken[batch.ids[0]]
+        whole = found.size(1)
+        assert mels.shape == found.shape and torch.equal(mels[:, :-2], found[:, :-2])
+        equal += torch.equal(mels, found)  # the last frames mirror what a whole number of hops leaves out
+    assert equal >= 1, whole
 
 
 def test_the_log_and_the_folder_say_what_was_trained(whole):

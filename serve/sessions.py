@@ -1,0 +1,93 @@
+"""onnxruntime sessions: which provider runs, and graphs that are what they say."""
+
+import logging
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from serve.external import check_external
+from speech.errors import SpeechError, one_line
+
+log = logging.getLogger(__name__)
+DEVICES = ("auto", "cpu", "cuda")
+CUDA = "CUDAExecutionProvider"
+
+
+def installed() -> list[str]:
+    """The onnxruntime packages of this environment; two of them hide each other's CUDA."""
+    names = ("onnxruntime", "onnxruntime-gpu")
+    return [name for name in names if next(iter(metadata.distributions(name=name)), None) is not None]
+
+
+def pick_provider(device: str) -> str:
+    """The provider of a device. SpeechError where CUDA is asked for and cannot run; auto says what it took."""
+    if device not in DEVICES:
+        raise SpeechError(f"device {device!r} is not one of {', '.join(DEVICES)}")
+    if device == "cpu":
+        return "CPUExecutionProvider"
+    reason = None
+    if len(found := installed()) > 1:
+        reason = f"{' and '.join(found)} are both installed and hide each other: pip uninstall {found[0]}"
+    elif CUDA not in ort.get_available_providers():
+        reason = "this onnxruntime is built without it: pip install onnxruntime-gpu"
+    elif not _runs_on_cuda():
+        reason = "onnxruntime finds no GPU, driver or CUDA library: `speech doctor` says more"
+    if reason is None:
+        return CUDA
+    if device == "cuda":
+        raise SpeechError(f"device cuda cannot be used: {reason}; or choose device cpu")
+    log.warning("no CUDA (%s): running on the CPU", reason)
+    return "CPUExecutionProvider"
+
+
+def _runs_on_cuda() -> bool:
+    ort.set_default_logger_severity(4)  # it tells of missing libraries, in colours
+    try:
+        ort.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), "cuda", 0)
+    except Exception:  # onnxruntime has no class for it
+        return False
+    finally:
+        ort.set_default_logger_severity(2)
+    return True
+
+
+class Session:
+    """A graph on one provider; arrays and device values in, device values out."""
+
+    def __init__(self, path: Path, provider: str, threads: int = 0):
+        check_external(path)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            self.session = ort.InferenceSession(path, options, providers=[provider])
+        except Exception as error:  # its exceptions share no base class
+            raise SpeechError(f"{path} cannot be run: {one_line(error)}") from None
+        if provider not in self.session.get_providers():
+            raise SpeechError(f"{path}: {provider} did not start, onnxruntime would run it on the CPU")
+        self.device = "cuda" if provider == CUDA else "cpu"
+        self.outputs = [output.name for output in self.session.get_outputs()]
+
+    def value(self, array: np.ndarray) -> ort.OrtValue:
+        return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self.device, 0)
+
+    def run(
+        self, inputs: dict[str, Any], host: tuple[str, ...] = (), into: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """`host` outputs come as arrays, those of `into` are written to its values, all others stay on the device."""
+        binding = self.session.io_binding()
+        for name, value in inputs.items():
+            value = self.value(value) if isinstance(value, np.ndarray) else value
+            binding.bind_ortvalue_input(name, value)
+        wanted = [*host, *(into if into is not None else (n for n in self.outputs if n not in host))]
+        for name in wanted:
+            if into is not None and name in into:
+                binding.bind_ortvalue_output(name, into[name])
+            else:
+                binding.bind_output(name, "cpu" if name in host else self.device)
+        self.session.run_with_iobinding(binding)
+        found = dict(zip(wanted, binding.get_outputs(), strict=True))
+        return {name: value.numpy() if name in host else value for name, value in found.items()}

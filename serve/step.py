@@ -1,0 +1,88 @@
+"""The decoder's graph as a step of the search: caches stay on the device in buffers that are written in place."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from serve.sessions import Session
+from speech.search.beam import Scores, memory_rows
+
+ROOM = 32  # places of a new buffer, doubled when they are full
+
+
+class DecodeState(NamedTuple):
+    past: dict[str, Any]  # buffers [N, H, S, D]; S is `room`
+    room: int
+    filled: int
+    utterance: np.ndarray  # [N] utterance of each row
+    memory: dict[str, Any]  # cross keys and values of M rows: the beams of an utterance share one
+    owner: np.ndarray  # [M] utterance of each row of memory
+
+
+class Decoder:
+    """The graphs of the decoder and what its caches look like."""
+
+    def __init__(self, decoder: Session, gather: Session, heads: int, head_size: int, dtype: Any):
+        self.decoder, self.gather = decoder, gather
+        self.heads, self.head_size, self.dtype = heads, head_size, dtype
+        self.names = [name.removeprefix("present") for name in decoder.outputs if name.startswith("present")]
+
+    def rows(self, values: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
+        """These rows of each."""
+        return {name: self.gather.run({"x": x, "rows": rows})["y"] for name, x in values.items()}
+
+    def empty(self, rows: int, room: int) -> dict[str, Any]:
+        shape = (rows, self.heads, room, self.head_size)
+        return {f"past{name}": self.decoder.value(np.zeros(shape, self.dtype)) for name in self.names}
+
+    def longer(self, past: dict[str, Any], more: int) -> dict[str, Any]:
+        return {
+            name: self.decoder.value(np.pad(x.numpy(), ((0, 0), (0, 0), (0, more), (0, 0)))) for name, x in past.items()
+        }
+
+    def run(
+        self, tokens: np.ndarray, filled: int, frames: np.ndarray, memory: dict[str, Any], past: dict[str, Any]
+    ) -> np.ndarray:
+        """tokens [N, U] behind `filled` others -> log-probabilities [N, U, V]; the caches are written."""
+        inputs = {"tokens": tokens, "filled": np.full(len(tokens), filled), "frames": frames, **memory, **past}
+        into = {f"present{name}": past[f"past{name}"] for name in self.names}
+        return self.decoder.run(inputs, ("log_probs",), into)["log_probs"]
+
+
+class Step:
+    """`first(prompts)` gives the scores after the prompt, then the object itself is the step of the search."""
+
+    def __init__(self, decoder: Decoder, memory: dict[str, Any], frames: np.ndarray):
+        self.decoder, self.memory, self.frames = decoder, memory, frames
+
+    def first(self, prompts: np.ndarray) -> tuple[Scores, DecodeState]:
+        """prompts [B, P] -> scores [B, V] of the first text token."""
+        log_probs, state = self.verify(prompts, 0, None)
+        return Scores(log_probs[:, -1]), state
+
+    def __call__(self, tokens: np.ndarray, parents: np.ndarray, state: DecodeState) -> tuple[Scores, DecodeState]:
+        """tokens [N], parents [N]: rows of the previous call that each row continues."""
+        past, room, filled, utterance, memory, owner = state
+        if not np.array_equal(parents, np.arange(len(utterance))):
+            past, utterance = self.decoder.rows(past, parents), utterance[parents]
+            owner = memory_rows(utterance)
+        if not np.array_equal(owner, state.owner):  # utterances finished
+            memory = self.decoder.rows(self.memory, owner)
+        log_probs, state = self.verify(
+            tokens[:, None], filled, DecodeState(past, room, filled, utterance, memory, owner)
+        )
+        return Scores(log_probs[:, -1]), state
+
+    def verify(self, tokens: np.ndarray, filled: int, state: DecodeState | None) -> tuple[np.ndarray, DecodeState]:
+        """tokens [N, U] behind the first `filled` of a state, None where there is none yet -> log-probabilities
+        [N, U, V] after each. What the state holds behind `filled` is hidden by the mask until it is written over."""
+        needed = filled + tokens.shape[1]
+        if state is None:
+            rows, room = np.arange(len(tokens)), -(-(needed + 1) // ROOM) * ROOM
+            state = DecodeState(self.decoder.empty(len(tokens), room), room, 0, rows, self.memory, rows)
+        past, room, _, utterance, memory, owner = state
+        if needed > room:
+            more = max(room, needed - room)
+            past, room = self.decoder.longer(past, more), room + more
+        log_probs = self.decoder.run(tokens, filled, self.frames[owner], memory, past)
+        return log_probs, DecodeState(past, room, needed, utterance, memory, owner)
