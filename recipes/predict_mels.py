@@ -6,6 +6,8 @@ python -m recipes.predict_mels exp/fastspeech/voice --train train.jsonl.gz --dev
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from speech.errors import DataError, SpeechError, run
@@ -23,52 +25,51 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="mels.npz: natural logarithms [frames, bins] by cut")
     args = parser.parse_args(argv)
     files = {"durations": args.durations, "pitch": args.pitch, "energy": args.energy}
-    print(f"{args.out}: mels of {predict(args.voice, (args.train, args.dev), files, args.out)} cuts")
+    print(f"{args.out}: mels of {predict(args.voice, args.train, args.dev, files, args.out)} cuts")
 
 
-def predict(folder: Path, manifests: Sequence[str], files: Mapping[str, str | None], out: Path) -> int:
+def predict(folder: Path, train: str, dev: str, files: Mapping[str, str | None], out: Path) -> int:
     """Write `out` with a mel [samples // hop, F] for each cut, float16; returns how many."""
     import numpy as np
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
     from speech.data.arrays import Arrays, save_arrays
-    from speech.data.asr import ASRStream
-    from speech.data.corpus import read_corpus
     from speech.models.fastspeech import FastSpeech
-    from speech.training.voice_data import MAX_TOKENS
+    from speech.training.voice_data import open_voice
     from speech.voice_folder import load_voice
 
-    voice = load_voice(folder)
-    model, tokenizer = voice.model, voice.parts.tokenizer
+    model = load_voice(folder).model
     if not isinstance(model, FastSpeech):
-        raise SpeechError(f"{folder} is no FastSpeech voice, only one speaks at the pace of given durations")
-    mel = model.config.mel
+        raise SpeechError(f"{folder} is no FastSpeech voice: only one speaks at the pace of given durations")
     names = ["durations", *(name for name in ("pitch", "energy") if getattr(model.config, name))]
-    if missing := [name for name in names if not files[name]]:
-        raise SpeechError(f"{folder} has model.{missing[0]}: give --{missing[0]} PATH, which it was trained on")
+    for name in names:
+        if not files[name]:
+            raise SpeechError(f"{folder} has model.{name}: give --{name} PATH, the one it was trained on")
     arrays = {name: Arrays(str(files[name])) for name in names}
-    data = FastSpeechRecipe().data
+    recipe = FastSpeechRecipe()
+    data = replace(recipe.data, train=train, dev=dev, tokenizer=str(folder))
+    voice = open_voice(data, recipe.train, model.config.mel)
+    identities = voice.identities()
 
     @torch.inference_mode()
     def mels(batch):
         if batch.lost:
             raise DataError(batch.lost[0])
-        told = {
-            name: pad_sequence([torch.from_numpy(found[i]) for i in batch.ids], batch_first=True)
-            for name, found in arrays.items()
+        given = {
+            name: pad_sequence([torch.from_numpy(values[i]) for i in batch.ids], batch_first=True)
+            for name, values in arrays.items()
         }
-        frames = batch.waveform_lengths // mel.hop
-        for name, values in told.items():
+        frames = voice.sound.log_mel.frames(batch.waveform_lengths)
+        for name, values in given.items():
             if values.shape != batch.tokens.shape or (name == "durations" and not torch.equal(values.sum(1), frames)):
                 raise DataError(f"{name} of {', '.join(batch.ids)} do not fit: make {files[name]} anew")
-        found = model.denormalize(model(batch.tokens, batch.token_lengths, **told).mel)
-        return [(i, x[:n].numpy().astype(np.float16)) for i, x, n in zip(batch.ids, found, frames, strict=True)]
+        speaker, language = torch.tensor([identities.get(i, (0, 0)) for i in batch.ids]).unbind(1)
+        made = model(batch.tokens, batch.token_lengths, **given, speaker=speaker, language=language).mel
+        made = model.denormalize(made).numpy().astype(np.float16)
+        return [(i, mel[:n]) for i, mel, n in zip(batch.ids, made, frames, strict=True)]
 
-    streams = [
-        ASRStream(read_corpus(path, tokenizer, data, MAX_TOKENS), data, mel.sample_rate, 0, None) for path in manifests
-    ]
-    return save_arrays(out, (pair for stream in streams for batch in stream for pair in mels(batch)))
+    return save_arrays(out, (pair for batch in chain(*voice.once(data)) for pair in mels(batch)))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def train(recipe: AlignerRecipe) -> Path:
-    """Data, model, fit, average; returns `<out>/durations.npz`, frames of each phoneme of train and dev by cut."""
+    """Data, model, fit, average; returns `<out>/durations.npz`, frames of each phoneme by cut."""
     import torch
 
     from speech.data.arrays import save_arrays
@@ -51,7 +51,8 @@ def train(recipe: AlignerRecipe) -> Path:
         found = hard_durations(scores, frames, batch.token_lengths)
         return [(i, d[:n].numpy()) for i, d, n in zip(batch.ids, found, batch.token_lengths, strict=True)]
 
-    count = save_arrays(path, chain.from_iterable(durations(batch) for batch in chain(*voice.once(recipe.data))))
+    streams = voice.once(recipe.data, recipe.also)
+    count = save_arrays(path, chain.from_iterable(durations(batch) for batch in chain(*streams)))
     log.info(f"{path}: durations of {count} cuts")
     return path
 

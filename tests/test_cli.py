@@ -152,14 +152,60 @@ def test_later_files_and_flags_win(tmp_path: Path):
     assert (recipe.optim.lr, recipe.optim.warmup_steps, recipe.model.encoder.d_model) == (2e-3, 7, 64)
 
 
-@pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("egs/**/conf/*.yaml")), ids=str)
-def test_the_configurations_of_the_recipes_build(path: Path):
+CONF = sorted(Path(__file__).parents[1].glob("egs/**/conf/*.yaml"))
+VOICES = [path for path in CONF if "tts" in path.parts]
+
+
+@pytest.mark.parametrize("path", [path for path in CONF if path not in VOICES], ids=str)
+def test_the_configurations_of_the_recognisers_build(path: Path):
     from speech.config import parse
     from speech.models.aed import AED
     from speech.training.config import AEDRecipe
 
     recipe = parse(AEDRecipe, ["--config", str(path)], "x", "")
     AED(recipe.model, 100)
+
+
+@pytest.mark.parametrize("path", [path for path in VOICES if not path.stem.endswith("finishing")], ids=str)
+def test_the_configurations_of_the_voices_build_and_share_their_mel(path: Path):
+    import torch
+
+    from speech.config import parse
+    from speech.models.fastspeech import FastSpeech
+    from speech.models.transformer_tts import TransformerTTS
+    from speech.models.vocos import Vocos
+    from speech.training.transformer_tts_recipe import TransformerTTSRecipe
+    from speech.training.vocoder_config import VocoderRecipe
+    from speech.training.voice_config import AlignerRecipe, FastSpeechRecipe
+
+    mels = [parse(AlignerRecipe, ["--config", str(path)], "x", "", "aligner").mel]
+    there = path.read_text()
+    made = {"fastspeech": FastSpeechRecipe, "transformer_tts": TransformerTTSRecipe, "vocoder": VocoderRecipe}
+    recipes = {part: parse(kind, ["--config", str(path)], "x", "", part) for part, kind in made.items()}  # type: ignore
+    with torch.device("meta"):
+        FastSpeech(recipes["fastspeech"].model, 100)
+        TransformerTTS(recipes["transformer_tts"].model, 100)
+        Vocos(recipes["vocoder"].model)
+    mels += [recipe.model.mel for part, recipe in recipes.items() if f"\n{part}:" in there]
+    assert all(mel == mels[0] for mel in mels)
+    finishing = path.with_stem(f"{path.stem}-finishing")
+    assert finishing.exists() == ("\nvocoder:" in there)
+    if finishing.exists():
+        files = ["--config", str(path), "--config", str(finishing)]
+        finished = parse(VocoderRecipe, files, "x", "", "vocoder")
+        assert finished.model == recipes["vocoder"].model and finished.optim.lr < recipes["vocoder"].optim.lr
+
+
+def test_a_file_of_a_voice_has_known_parts(tmp_path: Path):
+    from speech.config import parse
+    from speech.training.voice_config import AlignerRecipe
+
+    path = tmp_path / "a.yaml"
+    path.write_text("aligner: {hard_share: 0.5}\nfastspeach: {}\n")
+    with pytest.raises(SpeechError, match="'fastspeach' is not one of its parts aligner, fastspeech"):
+        parse(AlignerRecipe, ["--config", str(path)], "x", "", "aligner")
+    path.write_text("aligner: {hard_share: 0.5}\nvocoder: {no: 1}\n")
+    assert parse(AlignerRecipe, ["--config", str(path)], "x", "", "aligner").hard_share == 0.5
 
 
 def test_an_unexpected_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):

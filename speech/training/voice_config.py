@@ -26,6 +26,8 @@ class AlignerRecipe:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(out="exp/aligner"))
     hard_share: float = 0.33
     """share of the steps before the soft alignment is pulled to the hard one"""
+    also: list[str] = field(default_factory=list)
+    """manifests whose durations are written too, such as the test set"""
 
     def describe(self) -> dict[str, Any]:
         return describe_data(self, self.data)

@@ -1,6 +1,7 @@
 """The recordings of a voice and their phonemes, as all its trainings read them."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,10 +70,11 @@ class VoiceData:
         cuts = (corpus.cut(row) for corpus in self.corpora for row in corpus.rows)
         return {cut.id: _identity(self.parts, cut.supervisions[0]) for cut in cuts}
 
-    def once(self, data: DataConfig) -> list[VoiceStream]:
-        """Every cut of train, then of dev, one time."""
-        plain = replace(data, short_epochs=0)
-        return [VoiceStream(self.train.recordings, corpus, plain, 0, None) for corpus in self.corpora]
+    def once(self, data: DataConfig, also: Sequence[str] = ()) -> list[VoiceStream]:
+        """Every cut of train, of dev and of further manifests, one time."""
+        plain = replace(data, short_epochs=0, language=self.parts.languages[0])
+        further = [read_corpus(path, self.tokenizer, plain, MAX_TOKENS) for path in also]
+        return [VoiceStream(self.train.recordings, corpus, plain, 0, None) for corpus in (*self.corpora, *further)]
 
 
 def open_voice(data: DataConfig, train: TrainConfig, mel: MelConfig) -> VoiceData:

@@ -12,12 +12,13 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch
 
 import re
-import time
 from pathlib import Path
 from statistics import median
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from turns import cpu_seconds
 
 from speech.models.aed import count_parameters
 from speech.models.fastspeech import FastSpeech
@@ -27,6 +28,13 @@ ROUNDS, PHONEMES, FRAMES, SYMBOLS = 21, 60, 500, 51
 KERNELS = [(3, 3), (9, 1)]
 
 
+def inputs() -> tuple[Tensor, Tensor, Tensor]:
+    """Phonemes [1, N], their number [1] and durations [1, N]."""
+    durations = torch.full((1, PHONEMES), FRAMES // PHONEMES)
+    durations[0, : FRAMES % PHONEMES] += 1
+    return torch.randint(0, SYMBOLS, (1, PHONEMES)), torch.tensor([PHONEMES]), durations
+
+
 @torch.inference_mode()
 def main() -> None:
     torch.set_num_threads(1)
@@ -34,18 +42,11 @@ def main() -> None:
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
     print(f"torch {torch.__version__}, {cpu}, one thread, {PHONEMES} phonemes, {FRAMES} frames\n")
     models = {kernels: FastSpeech(FastSpeechConfig(kernels=kernels), SYMBOLS).eval() for kernels in KERNELS}
-    phonemes, lengths = torch.randint(0, SYMBOLS, (1, PHONEMES)), torch.tensor([PHONEMES])
-    durations = torch.full((1, PHONEMES), FRAMES // PHONEMES)
-    durations[0, : FRAMES % PHONEMES] += 1
+    phonemes, lengths, durations = inputs()
     square = torch.randn(1024, 1024)
     runs = {kernels: lambda m=model: m(phonemes, lengths, durations) for kernels, model in models.items()}
     runs["product"] = lambda: [square @ square for _ in range(10)]
-    times = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            began = time.process_time()
-            run()
-            times[name].append(time.process_time() - began)
+    times = cpu_seconds(runs, ROUNDS)
     rate = 10 * 2 * 1024**3 / median(times["product"])  # operations a second
     print("| kernels | M parameters | CPU s | frames per CPU s | best | limit | limit reached |\n" + "|--:" * 7 + "|")
     for kernels, model in models.items():

@@ -10,10 +10,11 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch
 
-import time
+from functools import partial
 from statistics import median
 
 import torch
+from turns import cpu_seconds
 
 from speech.models.aed import count_parameters
 from speech.models.griffin_lim import GriffinLim
@@ -37,12 +38,7 @@ def main() -> None:
         model = Vocos(config).eval()
         vocoders |= {name: model, f"{name} export": model.convolutional()}
     vocoders |= {f"Griffin-Lim {n}": GriffinLim(mel, iterations=n) for n in (32, 60)}
-    times: dict[str, list[float]] = {name: [] for name in vocoders}
-    for _ in range(ROUNDS):
-        for name, vocoder in vocoders.items():
-            began = time.process_time()
-            vocoder(mels)
-            times[name].append(time.process_time() - began)
+    times = cpu_seconds({name: partial(vocoder, mels) for name, vocoder in vocoders.items()}, ROUNDS)
     for name, vocoder in vocoders.items():
         millions = count_parameters(vocoder) / 1e6
         print(f"{name:<22} {millions:5.1f} M parameters  {median(times[name]) / seconds:.4f} CPU-s per second of sound")

@@ -11,7 +11,6 @@ from tiny_run import RATE, WORDS, sine_cut
 from torch.nn.utils.rnn import pad_sequence
 
 from recipes import train_aligner, train_fastspeech
-from recipes.measure_prosody import measure
 from speech.data.arrays import Arrays, save_arrays
 from speech.data.asr import ASRBatch
 from speech.data.config import DataConfig
@@ -28,8 +27,8 @@ from speech.text.phonemes import load_phonemizer
 from speech.training.aligner_task import AlignerTask
 from speech.training.config import OptimConfig, TrainConfig
 from speech.training.fastspeech_task import FastSpeechTask
-from speech.training.voice_config import AlignerRecipe, FastSpeechRecipe, ProsodyRecipe
-from speech.training.voice_data import Recordings
+from speech.training.voice_config import AlignerRecipe, FastSpeechRecipe
+from speech.training.voice_data import Recordings, open_voice
 from speech.voice_folder import load_voice
 from speech.voice_parts import VoiceParts, save_parts
 
@@ -116,13 +115,14 @@ def rows(out: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def aligned(voice, tmp_path_factory) -> tuple[list, Path]:
-    """A whole run of the aligner, and pitch and energy: batches seen, folder."""
+    """A whole run of the aligner, with any pitch and energy beside its durations: batches seen, folder."""
     out = tmp_path_factory.mktemp("aligner")
     seen = run(aligner_recipe(voice, out))
-    data = settings(voice, out)["data"]
-    measure(
-        ProsodyRecipe(model=model_config(), data=data, durations=str(out / "durations.npz"), out=str(out), workers=1)
-    )
+    rng = np.random.default_rng(0)
+    for name, scale in (("pitch", 0.2), ("energy", 2.0)):
+        durations = Arrays(out / "durations.npz").items()
+        values = ((i, rng.integers(-1, 2, len(found)).astype(np.float32)) for i, found in durations)
+        save_arrays(out / f"{name}.npz", values, scale)
     return seen, out
 
 
@@ -169,9 +169,11 @@ def test_the_voice_knows_its_speakers_languages_and_scales(voice, aligned, spoke
     model = found.model
     assert isinstance(model, FastSpeech)
     assert (model.config.n_speakers, model.config.n_languages) == (2, 2) and found.parts.speakers == ["ann", "bob"]
-    assert float(model.pitch_std) == pytest.approx(Arrays(aligned[1] / "pitch.npz").scale)
-    assert float(model.energy_std) == pytest.approx(Arrays(aligned[1] / "energy.npz").scale)
+    assert (float(model.pitch_std), float(model.energy_std)) == pytest.approx((0.2, 2.0))
     assert float(model.duration_gain) != 1
+    recipe = fastspeech_recipe(voice, aligned[1], spoken[1])
+    identities = open_voice(recipe.data, recipe.train, MEL).identities()
+    assert len(identities) == 20 and identities["train-0"] == (1, 0) and identities["dev-1"] == (0, 1)
 
 
 SIZES = {"a": (25, 4), "b": (19, 3)}  # frames, tokens

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# One speaker's digits, joined to strings: bash egs/digits/tts/run.sh [--stage N] [--stop_stage N] [--corpus DIR]
+#     [--speaker jackson] [--exp exp/small] [--recognizer MODEL]
+# DIR is a folder with manifest.tsv or the public archive. MODEL reads 100 strings back; without it the recogniser of
+# egs/digits does, if it was trained. Griffin-Lim makes the sound. Further options go to `recipes.train_fastspeech`.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../../common.sh"
+source "$root/egs/voice.sh"
+speaker=jackson
+own="speaker"
+voice_options "$@"
+setup
+cd "$root/egs/digits/tts"
+if [ -z "$recognizer" ] && [ -d ../exp/model ]; then recognizer=$(realpath ../exp/model); fi
+if run_stage 0 "data: digits of $speaker, joined to strings"; then
+    python -m recipes.prepare.digit_voice --speaker "$speaker" ${corpus:+--corpus "$corpus"} --phonemizer espeak \
+        --language en-us --out data
+fi
+text="one two three four five"
+voice_stages
