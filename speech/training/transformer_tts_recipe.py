@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from speech.data.config import DataConfig
 from speech.nn.transformer_tts_config import TransformerTTSConfig, TransformerTTSLossConfig
 from speech.training.config import OptimConfig, TrainConfig
 from speech.training.run import describe_data, sha256_of
-from speech.training.voice_config import _voice_data
+from speech.training.voice_config import VoiceDataConfig
 
 
 @dataclass
@@ -15,7 +14,7 @@ class TransformerTTSRecipe:
     """Everything the training of a Transformer TTS is told."""
 
     model: TransformerTTSConfig = field(default_factory=TransformerTTSConfig)
-    data: DataConfig = field(default_factory=_voice_data)
+    data: VoiceDataConfig = field(default_factory=VoiceDataConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(clip=1.0))
     train: TrainConfig = field(default_factory=lambda: TrainConfig(out="exp/transformer_tts"))
     loss: TransformerTTSLossConfig = field(default_factory=TransformerTTSLossConfig)

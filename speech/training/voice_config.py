@@ -1,7 +1,7 @@
 """Settings of the trainings of a voice, without torch, so that --help answers at once."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from speech.data.config import AugmentConfig, DataConfig
 from speech.errors import SpeechError
@@ -11,8 +11,16 @@ from speech.training.config import OptimConfig, TrainConfig
 from speech.training.run import describe_data, sha256_of
 
 
-def _voice_data() -> DataConfig:
-    return DataConfig(prompt_format="phonemes", batch_seconds=40.0, augment=AugmentConfig(speeds=[1.0]))
+@dataclass
+class VoiceDataConfig(DataConfig):
+    """Utterances, phonemes, batches."""
+
+    batch_seconds: float = 40.0
+    # what only recognisers are told
+    language: str = field(default="en", init=False)  # the prepared voice's own
+    punctuation: bool = field(default=False, init=False)
+    prompt_format: Literal["canary", "canary2", "firered", "phonemes"] = field(default="phonemes", init=False)
+    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(speeds=[1.0]), init=False)
 
 
 @dataclass
@@ -21,7 +29,7 @@ class AlignerRecipe:
 
     mel: MelConfig = field(default_factory=MelConfig)
     model: AlignerConfig = field(default_factory=AlignerConfig)
-    data: DataConfig = field(default_factory=_voice_data)
+    data: VoiceDataConfig = field(default_factory=VoiceDataConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(weight_decay=0.0))
     train: TrainConfig = field(default_factory=lambda: TrainConfig(out="exp/aligner"))
     hard_share: float = 0.33
@@ -38,7 +46,7 @@ class FastSpeechRecipe:
     """Everything the training of a FastSpeech is told. Speakers and languages are those of the prepared voice."""
 
     model: FastSpeechConfig = field(default_factory=FastSpeechConfig)
-    data: DataConfig = field(default_factory=_voice_data)
+    data: VoiceDataConfig = field(default_factory=VoiceDataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=lambda: TrainConfig(out="exp/fastspeech"))
     durations: str = ""

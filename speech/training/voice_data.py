@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from speech.data.asr import ASRStream
-from speech.data.config import DataConfig
 from speech.data.corpus import Corpus, read_corpus
 from speech.data.manifests import load_audio
 from speech.errors import SpeechError
@@ -17,6 +16,7 @@ from speech.models.voice_sound import VoiceSound
 from speech.nn.mel_config import MelConfig
 from speech.text.phoneme_tokenizer import PhonemeTokenizer
 from speech.training.config import TrainConfig
+from speech.training.voice_config import VoiceDataConfig
 from speech.voice_parts import VoiceParts, load_parts
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Recordings:
 
 
 class VoiceStream(ASRStream):
-    def __init__(self, recordings: Recordings, corpus: Corpus, data: DataConfig, seed: int, total: int | None):
+    def __init__(self, recordings: Recordings, corpus: Corpus, data: VoiceDataConfig, seed: int, total: int | None):
         super().__init__(corpus, data, recordings.sample_rate, seed, total)
         self.recordings = recordings
 
@@ -70,14 +70,14 @@ class VoiceData:
         cuts = (corpus.cut(row) for corpus in self.corpora for row in corpus.rows)
         return {cut.id: _identity(self.parts, cut.supervisions[0]) for cut in cuts}
 
-    def once(self, data: DataConfig, also: Sequence[str] = ()) -> list[VoiceStream]:
+    def once(self, data: VoiceDataConfig, also: Sequence[str] = ()) -> list[VoiceStream]:
         """Every cut of train, of dev and of further manifests, one time."""
-        plain = replace(data, short_epochs=0, language=self.parts.languages[0])
+        plain = _in(self.parts, replace(data, short_epochs=0))
         further = [read_corpus(path, self.tokenizer, plain, MAX_TOKENS) for path in also]
         return [VoiceStream(self.train.recordings, corpus, plain, 0, None) for corpus in (*self.corpora, *further)]
 
 
-def open_voice(data: DataConfig, train: TrainConfig, mel: MelConfig) -> VoiceData:
+def open_voice(data: VoiceDataConfig, train: TrainConfig, mel: MelConfig) -> VoiceData:
     """Also seeds torch and sets its threads. SpeechError for a setting that is missing."""
     for name in ("train", "dev", "tokenizer"):
         if not getattr(data, name):
@@ -86,7 +86,7 @@ def open_voice(data: DataConfig, train: TrainConfig, mel: MelConfig) -> VoiceDat
         torch.set_num_threads(train.threads)
     torch.manual_seed(train.seed)
     parts = load_parts(data.tokenizer)
-    tokenizer, data = parts.tokenizer, replace(data, language=parts.languages[0])
+    tokenizer, data = parts.tokenizer, _in(parts, data)
     corpora = (read_corpus(data.train, tokenizer, data, MAX_TOKENS), read_corpus(data.dev, tokenizer, data, MAX_TOKENS))
     log.info(f"train: {corpora[0]}; dev: {corpora[1]}")
     recordings = Recordings(mel.sample_rate, KEPT_SECONDS / max(1, data.workers))
@@ -96,6 +96,13 @@ def open_voice(data: DataConfig, train: TrainConfig, mel: MelConfig) -> VoiceDat
     rows = corpora[0].rows[:: max(1, len(corpora[0].rows) // MEASURED_CUTS)]
     sound.measure(torch.from_numpy(recordings(corpora[0].cut(row))) for row in rows)
     return VoiceData(parts, corpora, stream, dev, sound)
+
+
+def _in(parts: VoiceParts, data: VoiceDataConfig) -> VoiceDataConfig:
+    """The settings in the first language of the voice."""
+    data = replace(data)
+    data.language = parts.languages[0]
+    return data
 
 
 def _identity(parts: VoiceParts, said: Any) -> tuple[int, int]:

@@ -5,12 +5,11 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 
 from recipes.measure_prosody import measure, normalized
 from speech.data.arrays import Arrays, save_arrays
-from speech.data.config import DataConfig
 from speech.data.manifests import save_manifest
 from speech.errors import DataError, SpeechError
 from speech.nn.mel_config import MelConfig
 from speech.nn.tts_config import FastSpeechConfig
-from speech.training.voice_config import ProsodyRecipe
+from speech.training.voice_config import ProsodyRecipe, VoiceDataConfig
 
 RATE, HOP, FRAMES = 16000, 200, 20  # of each phoneme
 MEL = MelConfig(sample_rate=RATE, n_fft=1024, win=800, hop=HOP)
@@ -38,7 +37,7 @@ def recipe(tmp_path_factory) -> ProsodyRecipe:
     said = [FRAMES, 5, FRAMES - 10, 5, FRAMES]  # the windows reach 4 frames into the silence
     durations = {"low": said, "high": said, "dev": [FRAMES, 5, FRAMES - 5]}
     save_arrays(folder / "durations.npz", [(name, np.array(frames)) for name, frames in durations.items()])
-    data = DataConfig(str(folder / "train.jsonl"), str(folder / "dev.jsonl"))
+    data = VoiceDataConfig(str(folder / "train.jsonl"), str(folder / "dev.jsonl"))
     return ProsodyRecipe(
         model=FastSpeechConfig(MEL), data=data, durations=str(folder / "durations.npz"), out=str(folder), workers=1
     )

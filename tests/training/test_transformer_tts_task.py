@@ -8,7 +8,6 @@ from tiny_run import RATE, WORDS
 
 from recipes.train_transformer_tts import train
 from speech.data.arrays import save_arrays
-from speech.data.config import AugmentConfig, DataConfig
 from speech.data.manifests import open_manifest
 from speech.errors import DataError, SpeechError
 from speech.nn.mel_config import MelConfig
@@ -19,6 +18,7 @@ from speech.text.phonemes import load_phonemizer
 from speech.training.config import OptimConfig, TrainConfig
 from speech.training.transformer_tts_recipe import TransformerTTSRecipe
 from speech.training.transformer_tts_task import TransformerTTSTask
+from speech.training.voice_config import VoiceDataConfig
 from speech.voice_folder import load_voice
 from speech.voice_parts import VoiceParts, save_parts
 
@@ -63,14 +63,12 @@ def make_recipe(
     sizes = dict(d_model=16, n_heads=2, encoder_layers=1, decoder_layers=2, d_ff=32, encoder_convs=1)
     return TransformerTTSRecipe(
         model=TransformerTTSConfig(mel, **sizes, prenet_width=8, postnet_layers=2, postnet_channels=8, reduction=2),
-        data=DataConfig(
+        data=VoiceDataConfig(
             train=str(voice / "train.jsonl"),
             dev=str(voice / "dev.jsonl"),
             tokenizer=str(voice / "voice"),
-            prompt_format="phonemes",
             batch_seconds=4.0,
             quadratic_seconds=0.0,
-            augment=AugmentConfig(speeds=[1.0]),
         ),
         optim=OptimConfig(lr=3e-3, warmup_steps=2),
         loss=TransformerTTSLossConfig(guided_focus=(0.0, 1.0), **(loss or {})),

@@ -13,7 +13,6 @@ from torch.nn.utils.rnn import pad_sequence
 from recipes import train_aligner, train_fastspeech
 from speech.data.arrays import Arrays, save_arrays
 from speech.data.asr import ASRBatch
-from speech.data.config import DataConfig
 from speech.data.manifests import load_audio, open_manifest, save_manifest
 from speech.errors import DataError, SpeechError
 from speech.models.aligner import Aligner, forward_sum_loss
@@ -27,13 +26,13 @@ from speech.text.phonemes import load_phonemizer
 from speech.training.aligner_task import AlignerTask
 from speech.training.config import OptimConfig, TrainConfig
 from speech.training.fastspeech_task import FastSpeechTask
-from speech.training.voice_config import AlignerRecipe, FastSpeechRecipe
+from speech.training.voice_config import AlignerRecipe, FastSpeechRecipe, VoiceDataConfig
 from speech.training.voice_data import Recordings, open_voice
 from speech.voice_folder import load_voice
 from speech.voice_parts import VoiceParts, save_parts
 
 MEL = MelConfig(sample_rate=RATE, n_fft=256, win=256, hop=64, n_mels=20, high_hz=0.0)
-DATA = DataConfig(prompt_format="phonemes", batch_seconds=3.0, quadratic_seconds=0.0)
+DATA = VoiceDataConfig(batch_seconds=3.0, quadratic_seconds=0.0)
 
 
 class Crash(Exception):
