@@ -39,7 +39,7 @@ voice_stages() {
             python -m recipes.train_transformer_tts --config "$conf" "${data[@]}" "${phones[@]}" \
                 --durations "$aligned" --train.out "$exp/teacher"
             python -m recipes.distill "$exp/teacher/voice" --train data/train.jsonl.gz --dev data/dev.jsonl.gz \
-                --out "$exp/distilled"
+                --head -2 -1 --out "$exp/distilled"
         fi
         learn=(--data.train "$exp/distilled/train.jsonl.gz" --data.dev "$exp/distilled/dev.jsonl.gz"
             --durations "$exp/distilled/durations.npz" --mels "$exp/distilled/mels.npz"
