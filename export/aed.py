@@ -1,5 +1,6 @@
 """An AED recogniser as graphs: waveforms to encoder memory, tokens to scores with a cache of a fixed length, CTC."""
 
+from copy import copy
 from pathlib import Path
 
 import torch
@@ -7,11 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from export.graph import Input, save_graph
+from export.subsampling import HidingDepthwise8
 from speech.models.aed import AED
+from speech.models.cross_weights import cross_weights
 from speech.nn.attention import KV, Buffer
+from speech.nn.conv import Depthwise8
 from speech.nn.masks import Lengths
 
 FRAMES = 8  # a multiple of them leaves the encoder: fused kernels for a score bias want it on most GPUs
+LENGTH = 11  # of examples
 TOP = 32  # tokens that leave the decoder's device, for searches that need no more
 
 
@@ -22,6 +27,9 @@ class EncoderGraph(nn.Module):
         super().__init__()
         self.frontend, self.encoder, self.enc_proj = model.frontend.convolutional(), model.encoder, model.enc_proj
         self.decoder, self.block = model.decoder, FRAMES * model.encoder.subsampling.factor
+        if isinstance(plain := model.encoder.subsampling, Depthwise8):
+            self.encoder = copy(model.encoder)
+            self.encoder._modules = {**model.encoder._modules, "subsampling": HidingDepthwise8(plain)}
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         features, frames = self.frontend(waveforms, lengths)
@@ -43,7 +51,7 @@ class DecoderGraph(nn.Module):
         self.decoder, self.vocab_size = model.decoder, model.vocab_size
 
     def forward(self, tokens: Tensor, filled: Tensor, frames: Tensor, *caches: Tensor) -> tuple[Tensor, ...]:
-        pairs = [KV(*caches[i : i + 2]) for i in range(0, len(caches), 2)]
+        pairs = _pairs(caches)
         memory, past = pairs[: len(pairs) // 2], pairs[len(pairs) // 2 :]
         out = self.decoder(tokens, memory, Lengths(frames), [Buffer(*kv, filled) for kv in past])
         log_probs = out.logits.log_softmax(-1)[..., : self.vocab_size]
@@ -62,38 +70,75 @@ class CTCGraph(nn.Module):
         return self.model.ctc_log_probs(encoded)
 
 
-def names(prefix: str, layers: int) -> list[str]:
+class AlignmentGraph(nn.Module):
+    """A text, tokens [1, U], and its memory of `frames` [1] -> weights [heads, U, S] by which it was written."""
+
+    def __init__(self, model: AED):
+        super().__init__()
+        self.decoder = model.decoder
+
+    def forward(self, tokens: Tensor, frames: Tensor, *memory: Tensor) -> Tensor:
+        return cross_weights(self.decoder, tokens, _pairs(memory), Lengths(frames)).float()
+
+
+def _pairs(caches: tuple[Tensor, ...]) -> list[KV]:
+    return [KV(*caches[i : i + 2]) for i in range(0, len(caches), 2)]
+
+
+def cache_names(prefix: str, layers: int) -> list[str]:
     return [f"{prefix}_{part}_{i}" for i in range(layers) for part in ("key", "value")]
 
 
-def save_aed(model: AED, folder: Path, suffix: str, metadata: dict[str, str]) -> None:
-    """`encoder`, `decoder` and for models with a CTC head `ctc`, each with `suffix` behind its name."""
-    config, dtype = model.config, model.decoder.embed.weight.dtype
-    d, layers, heads = config.decoder.d_model, config.decoder.n_layers, config.decoder.n_heads
-    rows, beams, length = 2, 3, 11
+def save_aed(model: AED, folder: Path, suffix: str) -> None:
+    """`encoder`, `decoder` and `ctc`, or `alignment` where there is no CTC head; `suffix` stands behind each name."""
+    save_encoder(model, folder / f"encoder{suffix}.onnx")
+    save_decoder(model, folder / f"decoder{suffix}.onnx")
+    if model.ctc is not None:
+        save_ctc(model, folder / f"ctc{suffix}.onnx")
+    else:
+        save_alignment(model, folder / f"alignment{suffix}.onnx")
 
-    def caches(prefix: str, n: int, dims: dict[int, str]) -> list[Input]:
-        return [
-            Input(name, torch.zeros(n, heads, length, d // heads, dtype=dtype), dims) for name in names(prefix, layers)
-        ]
 
-    waves = [
-        Input("waveforms", torch.zeros(rows, config.frontend.sample_rate), {0: "batch", 1: "samples"}),
-        Input("lengths", torch.full((rows,), config.frontend.sample_rate), {0: "batch"}),
+def save_encoder(model: AED, path: Path) -> None:
+    second = model.config.frontend.sample_rate
+    inputs = [
+        Input("waveforms", torch.zeros(2, second), {0: "batch", 1: "samples"}),
+        Input("lengths", torch.full((2,), second), {0: "batch"}),
     ]
-    outs = ["encoded", "frames", *names("cross", layers)]
-    save_graph(EncoderGraph(model), waves, outs, folder / f"encoder{suffix}.onnx", metadata)
-    steps = [
+    outputs = ["encoded", "frames", *cache_names("cross", model.config.decoder.n_layers)]
+    save_graph(EncoderGraph(model), inputs, outputs, path)
+
+
+def save_decoder(model: AED, path: Path) -> None:
+    rows, beams = 2, 3
+    inputs = [
         Input("tokens", torch.zeros(rows * beams, 2, dtype=torch.long), {0: "rows", 1: "steps"}),
         Input("filled", torch.full((rows * beams,), 3), {0: "rows"}),
-        Input("frames", torch.full((rows,), length), {0: "batch"}),
-        *caches("cross", rows, {0: "batch", 2: "frames"}),
-        *caches("past", rows * beams, {0: "rows", 2: "cache"}),
+        Input("frames", torch.full((rows,), LENGTH), {0: "batch"}),
+        *_caches(model, "cross", rows, {0: "batch", 2: "frames"}),
+        *_caches(model, "past", rows * beams, {0: "rows", 2: "cache"}),
     ]
-    outs = ["log_probs", "top_log_probs", "top_tokens", *names("present", layers)]
-    save_graph(DecoderGraph(model), steps, outs, folder / f"decoder{suffix}.onnx", metadata)
-    if model.ctc is not None:
-        encoded = Input(
-            "encoded", torch.zeros(rows, length, config.encoder.d_model, dtype=dtype), {0: "batch", 1: "frames"}
-        )
-        save_graph(CTCGraph(model), [encoded], ["log_probs"], folder / f"ctc{suffix}.onnx", metadata)
+    outputs = ["log_probs", "top_log_probs", "top_tokens", *cache_names("present", model.config.decoder.n_layers)]
+    save_graph(DecoderGraph(model), inputs, outputs, path)
+
+
+def save_ctc(model: AED, path: Path) -> None:
+    width, dtype = model.config.encoder.d_model, model.decoder.embed.weight.dtype
+    encoded = Input("encoded", torch.zeros(2, LENGTH, width, dtype=dtype), {0: "batch", 1: "frames"})
+    save_graph(CTCGraph(model), [encoded], ["log_probs"], path)
+
+
+def save_alignment(model: AED, path: Path) -> None:
+    inputs = [
+        Input("tokens", torch.zeros(1, 5, dtype=torch.long), {1: "steps"}),
+        Input("frames", torch.full((1,), LENGTH), {}),
+        *_caches(model, "cross", 1, {2: "frames"}),
+    ]
+    save_graph(AlignmentGraph(model), inputs, ["weights"], path)
+
+
+def _caches(model: AED, prefix: str, rows: int, dims: dict[int, str]) -> list[Input]:
+    config = model.config.decoder
+    shape = (rows, config.n_heads, LENGTH, config.d_model // config.n_heads)
+    dtype = model.decoder.embed.weight.dtype  # a tensor for each: torch takes one given twice for one input
+    return [Input(name, torch.zeros(shape, dtype=dtype), dims) for name in cache_names(prefix, config.n_layers)]

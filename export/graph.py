@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from export.ops import IR_VERSION, OPSET, TRANSLATIONS, fused
+from speech.onnx_folder import label
 
 EMBEDDED_BYTES = 1_500_000_000  # weights beyond go to NAME.onnx_data: a protobuf holds 2 GB
 
@@ -23,9 +24,7 @@ class Input:
     dims: Mapping[int, str]
 
 
-def save_graph(
-    module: nn.Module, inputs: Sequence[Input], outputs: Sequence[str], path: Path, metadata: Mapping[str, str]
-) -> None:
+def save_graph(module: nn.Module, inputs: Sequence[Input], outputs: Sequence[str], path: Path) -> None:
     """Write `path`. `forward` takes the inputs in their order, the last ones as *args if it has such."""
     module = module.eval().requires_grad_(False)
     examples = tuple(i.example for i in inputs)
@@ -51,9 +50,9 @@ def save_graph(
     assert program is not None
     model = program.model
     model.ir_version = IR_VERSION
-    model.metadata_props.update(metadata)
-    for node in model.graph:
-        node.metadata_props.clear()  # stack traces
+    model.metadata_props.update(label(path))
+    for noted in (model.graph, *model.graph, *_values(model), *model.graph.initializers.values()):
+        noted.metadata_props.clear()  # stack traces
     _name_dims(model, inputs)
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     ir.save(model, path, external_data=f"{path.name}_data" if size > EMBEDDED_BYTES else None)
@@ -66,6 +65,10 @@ def _shapes(module: nn.Module, inputs: Sequence[Input]):
     return (*each[: len(names)], tuple(each[len(names) :])) if len(each) > len(names) else tuple(each)
 
 
+def _values(model: ir.Model) -> list[ir.Value]:
+    return [*model.graph.inputs, *(out for node in model.graph for out in node.outputs)]
+
+
 def _name_dims(model: ir.Model, inputs: Sequence[Input]) -> None:
     """The dimensions of inputs, and what is of the same symbol elsewhere, get their names."""
     names: dict[str, str] = {}
@@ -75,8 +78,7 @@ def _name_dims(model: ir.Model, inputs: Sequence[Input]) -> None:
             symbol = value.shape[axis]
             if isinstance(symbol, ir.SymbolicDim) and symbol.value is not None:
                 names.setdefault(symbol.value, name)
-    values = [*model.graph.inputs, *(out for node in model.graph for out in node.outputs)]
-    for value in values:
+    for value in _values(model):
         if value.shape is not None:
             for axis, dim in enumerate(value.shape):
                 if isinstance(dim, ir.SymbolicDim) and dim.value in names:

@@ -6,11 +6,12 @@ keys, and a write into TensorScatter.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 import onnx.defs as defs
 import torch
+import torch.nn.functional as F
 from onnxscript.values import Op, Opset
 from torch import Tensor
 
@@ -30,7 +31,7 @@ def attend_bias(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
 
 @torch.library.custom_op("parlance::attend_lengths", mutates_args=())
 def attend_lengths(q: Tensor, k: Tensor, v: Tensor, lengths: Tensor, causal: bool) -> Tensor:
-    """[B, H, T, D], [B, H, S, D] twice, of which the first `lengths` [B] count -> [B, H, T, D]."""
+    """[B, H, T, D], [B, H, S, D], [B, H, S, E], of which the first `lengths` [B] count -> [B, H, T, E]."""
     return ATTEND(q, k, v, Lengths(lengths, causal))
 
 
@@ -39,7 +40,7 @@ def write(buffer: Tensor, new: Tensor, at: Tensor) -> Tensor:
     return WRITE(buffer, new, at)
 
 
-ATTEND, WRITE = attention.attend, attention.write
+ATTEND, WRITE, PAD = attention.attend, attention.write, F.pad
 
 
 @attend_bias.register_fake
@@ -49,7 +50,7 @@ def _(q, k, v, bias):
 
 @attend_lengths.register_fake
 def _(q, k, v, lengths, causal):
-    return torch.empty_like(q)
+    return q.new_empty(*q.shape[:3], v.size(3))
 
 
 @write.register_fake
@@ -68,14 +69,22 @@ def _attend(q, k, v, mask=None, bias=None, dropout=0.0) -> Tensor:
         return attend_bias(*map(_flat, (q, k, v)), bias).unflatten(2, (q.size(1), -1)).transpose(1, 2)
     if mask is None:
         mask = Lengths(torch.full_like(q[:, 0, 0, 0], k.size(2), dtype=torch.long))
-    elif isinstance(mask, Tensor):  # of lengths: nothing else comes without a bias in a graph
+    elif isinstance(mask, Tensor):
+        assert mask.size(2) == 1  # of lengths: nothing else comes without a bias in a graph
         mask = Lengths(mask[:, 0, 0].sum(-1))
     return attend_lengths(q, k, v, mask.lengths, mask.causal)
 
 
+def _pad(x: Tensor, *given, **named) -> Tensor:
+    """onnxruntime pads no bfloat16."""
+    return PAD(x.float(), *given, **named).to(x.dtype) if x.dtype == torch.bfloat16 else PAD(x, *given, **named)
+
+
 @contextmanager
 def fused() -> Iterator[None]:
-    with patch.object(attention, "attend", _attend), patch.object(attention, "write", write):
+    with ExitStack() as swapped:
+        for module, name, ours in ((attention, "attend", _attend), (attention, "write", write), (F, "pad", _pad)):
+            swapped.enter_context(patch.object(module, name, ours))
         yield
 
 

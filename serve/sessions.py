@@ -1,7 +1,9 @@
 """onnxruntime sessions: which provider runs, and graphs that are what they say."""
 
 import logging
+from contextlib import redirect_stdout
 from importlib import metadata
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,17 @@ import onnxruntime as ort
 
 from serve.external import check_external
 from speech.errors import SpeechError, one_line
+from speech.onnx_folder import FORMAT_VERSION, label
 
 log = logging.getLogger(__name__)
 DEVICES = ("auto", "cpu", "cuda")
-CUDA = "CUDAExecutionProvider"
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+# one for all sessions, which run in turn: each would keep its own peak
+ort.create_and_register_allocator(
+    ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT),
+    ort.OrtArenaCfg(0, -1, -1, -1),
+)
 
 
 def installed() -> list[str]:
@@ -27,24 +36,31 @@ def pick_provider(device: str) -> str:
     if device not in DEVICES:
         raise SpeechError(f"device {device!r} is not one of {', '.join(DEVICES)}")
     if device == "cpu":
-        return "CPUExecutionProvider"
-    reason = None
-    if len(found := installed()) > 1:
-        reason = f"{' and '.join(found)} are both installed and hide each other: pip uninstall {found[0]}"
-    elif CUDA not in ort.get_available_providers():
-        reason = "this onnxruntime is built without it: pip install onnxruntime-gpu"
-    elif not _runs_on_cuda():
-        reason = "onnxruntime finds no GPU, driver or CUDA library: `speech doctor` says more"
+        return CPU
+    reason = cuda_fault()
     if reason is None:
         return CUDA
     if device == "cuda":
         raise SpeechError(f"device cuda cannot be used: {reason}; or choose device cpu")
     log.warning("no CUDA (%s): running on the CPU", reason)
-    return "CPUExecutionProvider"
+    return CPU
+
+
+def cuda_fault() -> str | None:
+    """Why onnxruntime cannot run on a GPU here; None where it can."""
+    if len(found := installed()) > 1:
+        return f"{' and '.join(found)} are both installed and hide each other: pip uninstall {found[0]}"
+    if CUDA not in ort.get_available_providers():
+        return "this onnxruntime is built without it: pip install onnxruntime-gpu"
+    if not _runs_on_cuda():
+        return "onnxruntime finds no GPU, driver or CUDA library"
+    return None
 
 
 def _runs_on_cuda() -> bool:
-    ort.set_default_logger_severity(4)  # it tells of missing libraries, in colours
+    with redirect_stdout(StringIO()):
+        ort.preload_dlls()  # those of the nvidia packages; it prints what is missing
+    ort.set_default_logger_severity(4)  # so does this, in colours
     try:
         ort.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), "cuda", 0)
     except Exception:  # onnxruntime has no class for it
@@ -61,6 +77,9 @@ class Session:
         check_external(path)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it takes the cores of other sessions
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        options.enable_mem_pattern = False  # lengths change, and it would keep a block of memory for each
         options.log_severity_level = 3
         try:
             self.session = ort.InferenceSession(path, options, providers=[provider])
@@ -68,7 +87,10 @@ class Session:
             raise SpeechError(f"{path} cannot be run: {one_line(error)}") from None
         if provider not in self.session.get_providers():
             raise SpeechError(f"{path}: {provider} did not start, onnxruntime would run it on the CPU")
+        if not label(path).items() <= self.session.get_modelmeta().custom_metadata_map.items():
+            raise SpeechError(f"{path} is no such graph in format {FORMAT_VERSION}: export the model anew")
         self.device = "cuda" if provider == CUDA else "cpu"
+        self.inputs = {given.name: given for given in self.session.get_inputs()}
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def value(self, array: np.ndarray) -> ort.OrtValue:
@@ -79,8 +101,8 @@ class Session:
     ) -> dict[str, Any]:
         """`host` outputs come as arrays, those of `into` are written to its values, all others stay on the device."""
         binding = self.session.io_binding()
-        for name, value in inputs.items():
-            value = self.value(value) if isinstance(value, np.ndarray) else value
+        bound = {n: self.value(x) if isinstance(x, np.ndarray) else x for n, x in inputs.items()}  # owned until the end
+        for name, value in bound.items():
             binding.bind_ortvalue_input(name, value)
         wanted = [*host, *(into if into is not None else (n for n in self.outputs if n not in host))]
         for name in wanted:

@@ -22,9 +22,11 @@ class DecodeState(NamedTuple):
 class Decoder:
     """The graphs of the decoder and what its caches look like."""
 
-    def __init__(self, decoder: Session, gather: Session, heads: int, head_size: int, dtype: Any):
+    def __init__(self, decoder: Session, gather: Session):
         self.decoder, self.gather = decoder, gather
-        self.heads, self.head_size, self.dtype = heads, head_size, dtype
+        cache = decoder.inputs["past_key_0"]
+        _, self.heads, _, self.head_size = cache.shape
+        self.dtype = np.float16 if cache.type == "tensor(float16)" else np.float32
         self.names = [name.removeprefix("present") for name in decoder.outputs if name.startswith("present")]
 
     def rows(self, values: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from serve.sessions import Session, pick_provider
+from serve.sessions import CPU, Session, pick_provider
 from serve.step import Decoder, Step
 from speech.errors import SpeechError
 from speech.generation import GenerationConfig
-from speech.onnx_folder import AEDGraphs, graph_path, read_json, read_settings
+from speech.onnx_folder import ON_GPU, AEDGraphs, graph_path, read_json, read_settings
 from speech.text.load import load_tokenizer
 from speech.transcriber import Transcriber
 
@@ -48,14 +48,16 @@ class OnnxTranscriber(Transcriber):
         self.sample_rate, self.max_tokens = settings.sample_rate, settings.max_tokens
         self.frame_seconds = settings.subsampling * settings.hop / settings.sample_rate
         provider = pick_provider(device)
+        if precision in ON_GPU and provider == CPU:
+            raise SpeechError(f"precision {precision} wants a GPU: on the CPU choose 32 or int8")
 
         def graph(name: str) -> Session:
             return Session(graph_path(folder, name, precision), provider, threads)
 
         self.encoder = graph("encoder")
-        kind = np.float16 if precision == "16" else np.float32
-        self.decoder = Decoder(graph("decoder"), graph("gather"), settings.heads, settings.head_size, kind)
+        self.decoder = Decoder(graph("decoder"), graph("gather"))
         self.ctc = graph("ctc") if settings.ctc else None
+        self.alignment = None if settings.ctc else graph("alignment")
         self.speculative = speculative and self.has_ctc and self.decoder.decoder.device == "cpu"
 
     @property
@@ -87,4 +89,9 @@ class OnnxTranscriber(Transcriber):
         return log_probs[row, : encoded.frames[row]]
 
     def cross_attention(self, encoded: Encoded, row: int, prompt: Sequence[int], tokens: Sequence[int]) -> np.ndarray:
-        raise SpeechError("word times by attention are not exported: export a model with a CTC head")
+        if self.alignment is None:
+            raise SpeechError("word_times attention is not exported of a model with a CTC head; choose auto or ctc")
+        memory = self.decoder.rows(encoded.memory, np.array([row]))
+        inputs = {"tokens": np.array([[*prompt, *tokens[:-1]]]), "frames": encoded.frames[row : row + 1], **memory}
+        weights = self.alignment.run(inputs, ("weights",))["weights"]
+        return weights[:, len(prompt) - 1 :, : encoded.frames[row]]

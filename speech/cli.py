@@ -16,6 +16,7 @@ from speech.errors import SpeechError, run
 PASSED_ON = {
     "train": ("recipes.train_aed", "train a recogniser from manifests and a YAML configuration"),
     "evaluate": ("recipes.evaluate_asr", "error rates and speed on a manifest or folder"),
+    "doctor": ("serve.doctor", "say whether exported models run on a GPU here, and why not"),
 }
 DATA_PASSED_ON = {
     "bins": ("recipes.make_bins", "make the 2D bins of a training manifest"),

@@ -3,21 +3,56 @@
 import argparse
 from pathlib import Path
 
-from speech.onnx_folder import PRECISIONS
+from speech.errors import SpeechError
+from speech.onnx_folder import PRECISIONS, read_json
+
+VOICES = ("fastspeech", "transformer_tts")
 
 
 def add_export(commands) -> None:
-    p = commands.add_parser("export", help="write a model folder as ONNX graphs", allow_abbrev=False)
+    p = commands.add_parser("export", help="write a model folder as ONNX graphs, or check such", allow_abbrev=False)
     p.add_argument("model", help="model folder")
     p.add_argument("out", help="folder to write")
-    p.add_argument("--precision", nargs="+", choices=tuple(PRECISIONS), default=["32"], metavar="P",
+    p.add_argument("--precision", nargs="+", choices=tuple(PRECISIONS), default=[], metavar="P",
                    help=f"one or several of {', '.join(PRECISIONS)}; int8 is for the CPU (default: 32)")  # fmt: skip
+    p.add_argument("--check", nargs="*", metavar="AUDIO",
+                   help="write nothing: compare OUT with the model, on noise and these audio files")  # fmt: skip
+    p.add_argument("--cuda_stub", metavar="DIR", help="with --check: also find the kernels that CUDA would choose, by"
+                   " build_stub.py and check_graph.py of this folder")  # fmt: skip
+    p.add_argument("--piper", action="store_true", help="write a voice for piper: voice.onnx and voice.onnx.json")
     p.set_defaults(run=export)
 
 
 def export(args: argparse.Namespace) -> int:
-    from export.package import export_aed
+    if args.check is not None:
+        return check(args)
+    if args.cuda_stub is not None:
+        raise SpeechError(f"--cuda_stub {args.cuda_stub}: only --check looks at it")
+    source, out, precisions = Path(args.model), Path(args.out), args.precision or ["32"]
+    if args.piper:
+        from export.piper import export_piper
 
-    export_aed(Path(args.model), Path(args.out), args.precision)
-    print(f"{args.out}: {', '.join(args.precision)}")
+        if precisions != ["32"]:
+            raise SpeechError(f"--precision {' '.join(precisions)}: voices for piper are of 32")
+        export_piper(source, out)
+    elif read_json(source / "config.json").get("model_type") in VOICES:
+        from export.voice_package import export_voice
+
+        export_voice(source, out, precisions)
+    else:
+        from export.package import export_aed
+
+        export_aed(source, out, precisions)
+    print(f"{out}: {'voice.onnx for piper' if args.piper else ', '.join(precisions)}")
     return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    from export.check import check as findings
+
+    failed = 0
+    tools = Path(args.cuda_stub) if args.cuda_stub is not None else None
+    for what, fault in findings(Path(args.model), Path(args.out), args.precision, args.check, tools):
+        print(f"FAIL  {what}: {fault}" if fault else f"ok    {what}", flush=True)
+        failed += bool(fault)
+    return 1 if failed else 0

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speech.errors import SpeechError
+from speech.onnx_folder import PRECISIONS
 
 SCALES = {
     "length_scale": "above 1 is slower",
@@ -21,7 +22,7 @@ SCALES = {
 def add_synthesize(commands) -> None:
     p = commands.add_parser("synthesize", help="speak texts with a voice", allow_abbrev=False)
     p.add_argument("text", nargs="*", help="what to say (default: a text from each line of --input_file or stdin)")
-    p.add_argument("-m", "--model", required=True, help="voice folder")
+    p.add_argument("-m", "--model", required=True, help="voice folder, exported or not")
     p.add_argument("-i", "--input_file", "--input-file", help="a text on each line; - is stdin")
     p.add_argument("-f", "--output_file", "--output-file", help="one text to this file: wav, flac, ogg, opus, mp3")
     p.add_argument("-d", "--output_dir", "--output-dir", default=".", help="folder of 1.wav, 2.wav ... (default: here)")
@@ -34,7 +35,8 @@ def add_synthesize(commands) -> None:
     p.add_argument("--sentence_silence", "--sentence-silence", type=float, default=0.2, metavar="SECONDS",
                    help="between sentences (default: 0.2)")  # fmt: skip
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
-    p.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
+    p.add_argument("--precision", choices=tuple(PRECISIONS), default="32", help="of an exported voice (default: 32)")
+    p.add_argument("--threads", type=int, default=0, help="CPU threads (0: the engine's choice)")
     p.add_argument("--quiet", action="store_true", help="say only what went wrong")
     p.set_defaults(run=synthesize)
 
@@ -52,19 +54,17 @@ def _texts(args: argparse.Namespace) -> Iterator[bytes]:
 
 def synthesize(args: argparse.Namespace) -> int:
     import numpy as np
-    import torch
     from tqdm import tqdm
 
     from speech.audio.write import pcm16, write_audio
-    from speech.synthesizer import Synthesizer
+    from speech.open import open_synthesizer
     from speech.talker import Manner
 
-    if args.threads > 0:
-        torch.set_num_threads(args.threads)
     if args.output_file and not args.text:
         raise SpeechError("--output_file takes one text, given at the end of the command; --output_dir takes many")
     manner = Manner(**{name: getattr(args, name) for name in Manner.__dataclass_fields__})
-    voice, failed, out = Synthesizer(args.model, args.device), 0, Path(args.output_dir)
+    voice = open_synthesizer(args.model, args.device, args.precision, args.threads)
+    failed, out = 0, Path(args.output_dir)
     voice.check(manner)
     try:
         (out if not args.output_file else Path(args.output_file).parent).mkdir(parents=True, exist_ok=True)

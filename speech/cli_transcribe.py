@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from speech.errors import AudioError, SpeechError
+from speech.onnx_folder import PRECISIONS
 from speech.request import WORD_TIMES, Request, parse_hotwords
 
 FORMATS = ("txt", "vtt", "srt", "tsv", "json")
@@ -21,12 +22,12 @@ GUARDS = {
 
 def add_transcribe(commands) -> None:
     p = commands.add_parser("transcribe", help="write what is said in audio files", allow_abbrev=False)
-    p.add_argument("model", help="model folder")
+    p.add_argument("model", help="model folder, exported or not")
     p.add_argument("audio", nargs="+", help="audio files")
     p.add_argument("--output_dir", "-o", default=".", help="folder of the result files (default: here)")
     p.add_argument("--output_format", "-f", choices=(*FORMATS, "all"), default="all", help="default: all")
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
-    p.add_argument("--precision", choices=("32", "bf16", "16"), default="32", help="of the weights (default: 32)")
+    p.add_argument("--precision", choices=tuple(PRECISIONS), default="32", help="of the weights (default: 32)")
     p.add_argument("--task", choices=("transcribe", "translate"), default="transcribe", help="translate: into English")
     p.add_argument("--language", help="language spoken (default: the model's)")
     p.add_argument("--target_language", help="language of a translation (default: English)")
@@ -44,7 +45,7 @@ def add_transcribe(commands) -> None:
             f"--{name}_threshold", type=limit, default=default, help=f"{what} (default: {default}; none: off)"
         )
     p.add_argument("--batch_size", type=int, default=16, help="pieces recognised at once (default: 16)")
-    p.add_argument("--threads", type=int, default=0, help="CPU threads (0: torch's choice)")
+    p.add_argument("--threads", type=int, default=0, help="CPU threads (0: the engine's choice)")
     p.add_argument("--quiet", action="store_true", help="do not print the texts")
     p.set_defaults(run=transcribe)
 
@@ -65,18 +66,14 @@ def _plan_outputs(audio: Sequence[str], out: Path) -> list[Path]:
 
 
 def transcribe(args: argparse.Namespace) -> int:
-    import torch
+    from speech.open import open_recognizer
 
-    from speech.recognizer import Recognizer
-
-    if args.threads > 0:
-        torch.set_num_threads(args.threads)
     out = Path(args.output_dir)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpeechError(f"output folder {out}: {error.strerror}; give another --output_dir") from None
-    recognizer = Recognizer(args.model, args.device, args.precision)
+    recognizer = open_recognizer(args.model, args.device, args.precision, args.threads)
     asked = {field.name: getattr(args, field.name) for field in fields(Request)}
     request = Request(**{**asked, "hotwords": parse_hotwords(args.hotwords)})
     formats = FORMATS if args.output_format == "all" else (args.output_format,)

@@ -3,17 +3,18 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from speech.errors import SpeechError
 
 FORMAT_VERSION = 1
 PRECISIONS = {"32": "", "16": ".fp16", "bf16": ".bf16", "int8": ".int8"}  # endings of the graphs' names
+ON_GPU = ("16", "bf16")  # no CPU has kernels for them
 
 
 @dataclass
 class AEDGraphs:
-    """Settings of an exported recogniser. Its graphs: encoder, decoder, gather and perhaps ctc."""
+    """Settings of an exported recogniser. Its graphs: encoder, decoder, gather, and ctc or alignment."""
 
     vocab_size: int
     sample_rate: int
@@ -23,15 +24,42 @@ class AEDGraphs:
     """samples that have one"""
     subsampling: int
     """frames of the front end in one of the encoder"""
-    heads: int
-    head_size: int
-    """of the decoder's caches"""
     max_tokens: int
     ctc: bool
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Graphs of the model; `gather` is the same for all."""
+        return ("encoder", "decoder", "ctc" if self.ctc else "alignment")
 
     def frames(self, samples: int) -> int:
         """Frames of the front end."""
         return max(0, (samples - self.first_frame) // self.hop + 1)
+
+
+@dataclass
+class FastSpeechGraphs:
+    """Settings of an exported FastSpeech. Its graph `voice` holds the vocoder too."""
+
+    made = ("voice",)
+    sample_rate: int
+    hop: int
+    """samples of a mel frame"""
+    controls: list[str]
+    """scales that the voice obeys"""
+
+
+Settings = TypeVar("Settings", bound=AEDGraphs | FastSpeechGraphs)
+
+
+def label(path: Path) -> dict[str, str]:
+    """What a graph says of itself in its metadata."""
+    return {"graph": path.name.partition(".")[0], "onnx_format": str(FORMAT_VERSION)}
+
+
+def held(folder: Path, name: str = "encoder") -> list[str]:
+    """The precisions in which a folder holds a graph."""
+    return [one for one, end in PRECISIONS.items() if (folder / f"{name}{end}.onnx").is_file()]
 
 
 def graph_path(folder: Path, name: str, precision: str) -> Path:
@@ -40,17 +68,17 @@ def graph_path(folder: Path, name: str, precision: str) -> Path:
         raise SpeechError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
     path = folder / f"{name}{PRECISIONS[precision]}.onnx"
     if not path.is_file():
-        there = [one for one, end in PRECISIONS.items() if (folder / f"{name}{end}.onnx").is_file()]
-        raise SpeechError(f"{path} is missing: {folder} holds {name} in precision {', '.join(there) or 'none'}")
+        there = ", ".join(held(folder, name)) or "none"
+        raise SpeechError(f"{path} is missing: {folder} holds {name} in precision {there}")
     return path
 
 
-def write_settings(folder: Path, kind: str, settings: AEDGraphs) -> None:
+def write_settings(folder: Path, kind: str, settings: AEDGraphs | FastSpeechGraphs) -> None:
     values = {"model_type": kind, "onnx_format": FORMAT_VERSION, **asdict(settings)}
     (folder / "config.json").write_text(json.dumps(values, indent=1) + "\n")
 
 
-def read_settings(folder: Path, kind: str, made: type[AEDGraphs]) -> AEDGraphs:
+def read_settings(folder: Path, kind: str, made: type[Settings]) -> Settings:
     """SpeechError where config.json is missing, broken or of another kind or version."""
     values = read_json(folder / "config.json")
     if (values.pop("model_type", None), values.pop("onnx_format", None)) != (kind, FORMAT_VERSION):

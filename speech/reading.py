@@ -31,6 +31,12 @@ class Reading:
         """[N + 2] True for blanks and punctuation."""
         return [False, *(token == BLANK or token in MARKS for token in self.phonemes), False]
 
+    def given_frames(self, sample_rate: int, hop: int) -> list[int]:
+        """[N + 2] frames of the pauses, at least one each, and 0 for what is to be predicted."""
+        return [
+            max(1, round(self.pauses[i] * sample_rate / hop)) if i in self.pauses else 0 for i in range(len(self.ids))
+        ]
+
 
 def read(text: str, parts: VoiceParts, language: str | None = None) -> list[Reading]:
     """The sentences of a text. SpeechError for one without words, and for phonemes that the voice does not have."""

@@ -29,10 +29,7 @@ class Synthesizer(Talker):
         self.config = self.model.config.mel
         self.sample_rate = self.config.sample_rate
         self.vocoder = (voice.vocoder or GriffinLim(self.config)).to(self.device)
-        self.controls = []
-        if isinstance(self.model, FastSpeech):
-            predicted = {"pitch_scale": self.model.config.pitch, "energy_scale": self.model.config.energy}
-            self.controls = ["length_scale", "pause_scale", *(name for name, there in predicted.items() if there)]
+        self.controls = self.model.config.controls if isinstance(self.model, FastSpeech) else []
 
     @torch.inference_mode()
     def _say(self, reading: Reading, speaker: int, language: int, manner: Manner) -> Spoken:
@@ -50,9 +47,6 @@ class Synthesizer(Talker):
         self, model: FastSpeech, reading: Reading, ids: Tensor, speaker: Tensor, language: int, manner: Manner
     ) -> tuple[np.ndarray, Tensor]:
         """Frames of each id, and the normalised mel [T, F]."""
-        given = torch.zeros_like(ids)
-        for place, seconds in reading.pauses.items():
-            given[0, place] = max(1, round(seconds * self.sample_rate / self.config.hop))
         pauses = torch.tensor([reading.silent], device=self.device)
         out = model.synthesize(
             ids,
@@ -63,7 +57,7 @@ class Synthesizer(Talker):
             manner.pitch_scale,
             manner.energy_scale,
             torch.where(pauses, manner.pause_scale, 1.0),
-            given,
+            torch.tensor([reading.given_frames(self.sample_rate, self.config.hop)], device=self.device),
         )
         return out.durations[0].cpu().numpy(), out.mel[0]
 

@@ -21,7 +21,7 @@ from speech.search.beam import Hypothesis, Scorer, Scores, beam_search
 from speech.search.ctc_prefix import CtcPrefix, ctc_greedy
 from speech.search.guards import Verdict, ctc_agreement, no_speech_prob
 from speech.search.rules import max_repeats, suppress
-from speech.search.speculative import Speculative
+from speech.search.speculative import Speculative, Verifier
 from speech.search.timed_words import Clock, TimedWord, marked_words, word_spans
 from speech.text.base import BaseTokenizer
 from speech.text.words import group_words
@@ -244,7 +244,7 @@ class Transcriber(ABC):
         caps = np.ceil(seconds * g.max_tokens_per_second) + g.extra_tokens
         caps = np.clip(caps, 1, self.max_tokens - len(prompt) - 1).astype(int)
         if self.speculative and len(waveforms) == options.size == 1:
-            assert tokenizer.blank_id is not None
+            assert isinstance(step, Verifier) and tokenizer.blank_id is not None
             step = Speculative(step, ctc_greedy(self.ctc_log_probs(encoded, 0), tokenizer.blank_id), int(caps[0]))
         scores, state = step.first(np.tile(np.array(prompt, np.int64), (len(waveforms), 1)))
         times = set(tokenizer.times) if decoding.word_times == "tokens" else set()

@@ -33,3 +33,24 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = AED(config, tokenizer.size).eval()
     save_model(folder / "model", model, tokenizer, GenerationConfig(pad_seconds=0.1))
     return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its graphs in precisions 32 and int8."""
+    from export.package import export_aed
+
+    export_aed(tiny_model, out := tmp_path_factory.mktemp("exported"), ["int8", "32"])
+    return out
+
+
+@pytest.fixture(scope="session")
+def voice_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A FastSpeech with two speakers and languages and all controls, and its graphs in precision 32."""
+    from tiny_voice import fastspeech, parts, saved
+
+    from export.voice_package import export_voice
+
+    voice = saved(tmp_path_factory.mktemp("voice"), fastspeech(), parts())
+    export_voice(voice, out := tmp_path_factory.mktemp("exported_voice"), ["32"])
+    return voice, out

@@ -28,6 +28,8 @@ COMMANDS = (
     ["data", "shar"],
     ["models"],
     ["import"],
+    ["export"],
+    ["doctor"],
 )
 
 

@@ -1,6 +1,5 @@
 """FastSpeech (arXiv 1905.09263): phonemes to mel in one pass, with predicted durations, pitch and energy if asked."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -97,8 +96,8 @@ class FastSpeech(nn.Module):
         speaker: Tensor | None = None,
         language: Tensor | None = None,
         length_scale: float | Tensor = 1.0,
-        pitch_scale: float = 1.0,
-        energy_scale: float = 1.0,
+        pitch_scale: float | Tensor = 1.0,
+        energy_scale: float | Tensor = 1.0,
         duration_scale: Tensor | None = None,
         given_durations: Tensor | None = None,
     ) -> FastSpeechOut:
@@ -152,11 +151,11 @@ class FastSpeech(nn.Module):
         return self.out(self.decoder(frames, lengths)), lengths
 
 
-def _louder_or_higher(name: str, values: Tensor | None, scale: float, std: Tensor) -> Tensor | None:
+def _louder_or_higher(name: str, values: Tensor | None, scale: float | Tensor, std: Tensor) -> Tensor | None:
     """Normalised logarithms moved by the logarithm of a ratio."""
-    if scale <= 0 or (values is None and scale != 1):
+    if isinstance(scale, float | int) and (scale <= 0 or (values is None and scale != 1)):
         raise SpeechError(f"{name}_scale {scale}: it must be above 0, and other than 1 needs a voice with model.{name}")
-    return None if values is None else values + math.log(scale) / std
+    return None if values is None else values + (torch.as_tensor(scale).log() / std).to(values.dtype)
 
 
 def init_weights(model: nn.Module) -> None:

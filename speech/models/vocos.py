@@ -74,7 +74,7 @@ class Vocos(nn.Module):
         if lengths is None:
             keep = torch.ones_like(mels[..., 0], dtype=torch.bool)
         else:
-            keep = valid(lengths, mels.size(1)).expand(len(mels), -1)
+            keep = valid(lengths, mels.size(1)).expand(mels.size(0), -1)
         x = self.norm_in(self.embed((mels * keep[..., None]).transpose(1, 2)).transpose(1, 2))
         for block in self.blocks:
             x = block(x, keep[..., None])

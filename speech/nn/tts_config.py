@@ -40,6 +40,12 @@ class FastSpeechConfig:
             if kernel < 1 or kernel % 2 == 0:
                 raise SpeechError(f"model.kernels has {kernel}, which has no centre: set odd ones")
 
+    @property
+    def controls(self) -> list[str]:
+        """Scales of a `Manner` that the voice obeys."""
+        predicted = {"pitch_scale": self.pitch, "energy_scale": self.energy}
+        return ["length_scale", "pause_scale", *(name for name, there in predicted.items() if there)]
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

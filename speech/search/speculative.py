@@ -1,19 +1,20 @@
-"""Greedy search with a draft (Stern et al. 2018, arXiv 1811.03115): a decoder that takes several tokens at once scores a
-guess in one pass, and the search walks along these scores for as long as it goes where the guess went.
+"""Greedy search with a draft (Stern et al. 2018, arXiv 1811.03115): a decoder that takes several tokens at once scores
+a guess in one pass, and the search walks along these scores for as long as it goes where the guess went.
 
 Whatever the draft, the search sees the scores that it would have seen without one.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from speech.search.beam import Scores
 
-WIDTH = 16  # guesses of a pass: a longer one wastes more where the first of them is wrong
+WIDTH = 12  # guesses of a pass: a longer one wastes more where the first of them is wrong
 
 
+@runtime_checkable
 class Verifier(Protocol):
     def verify(self, tokens: np.ndarray, filled: int, state: Any) -> tuple[np.ndarray, Any]:
         """tokens [N, U] behind the first `filled` that a state has seen (None: no state yet) -> log-probabilities
@@ -41,7 +42,7 @@ class Speculative:
 
     def __call__(self, tokens: np.ndarray, parents: np.ndarray, guess: _Guess) -> tuple[Scores, _Guess]:
         """tokens [1]; the guesses go on where the draft is most like the text."""
-        edits = _next_edits(guess.edits, self.draft, tokens[0])
+        edits = next_edits(guess.edits, self.draft, tokens[0])
         if guess.tokens and guess.tokens[0] == tokens[0]:
             guess = _Guess(guess.tokens[1:], guess.log_probs[1:], guess.filled + 1, edits, guess.state)
             return Scores(guess.log_probs[:1]), guess
@@ -56,7 +57,7 @@ class Speculative:
         return Scores(guess.log_probs[:1]), guess
 
 
-def _next_edits(edits: np.ndarray, draft: np.ndarray, token: int) -> np.ndarray:
+def next_edits(edits: np.ndarray, draft: np.ndarray, token: int) -> np.ndarray:
     """Levenshtein distances [1 + D] of a text to the beginnings of a draft -> those of the text with a token more."""
     changed = edits + 1
     changed[1:] = np.minimum(changed[1:], edits[:-1] + (draft != token))

@@ -2,6 +2,9 @@
 
 import json
 import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from export.check import check
+from export.package import export_aed
+from serve.transcriber import OnnxTranscriber
+from speech.folder import save_model
 from speech.importers import canary, firered
 from speech.models.step import TorchStep
+from speech.recognizer import load_model
+from speech.request import UNGUARDED
 from speech.search.beam import BeamOptions, beam_search
+from speech.transcriber import FirstStep
 
 ROOT = os.environ.get("SPEECH_FIXTURES")
 CASES = sorted(path.parent for path in Path(ROOT).glob("*/case.json")) if ROOT else []
@@ -114,12 +124,14 @@ def searches(case):
 
 
 @torch.no_grad()
-def search_for(case, rows: list[int], search: dict):
+def torch_step(case, rows: list[int]) -> TorchStep:
     features, lengths = case.features
     n = int(lengths[rows].max())
-    encoded = case.model.encode_features(features[rows][:, :n], lengths[rows])
+    return TorchStep(case.model, case.model.encode_features(features[rows][:, :n], lengths[rows]))
+
+
+def search_for(case, step: FirstStep, rows: list[int], search: dict):
     prompts = [case.prompt(i) for i in rows]
-    step = TorchStep(case.model, encoded)
     scores, state = step.first(np.array(prompts))
     frames = case["encoder_lengths"][rows].numpy()
     most = search.get("decode_max_len") or None
@@ -130,6 +142,53 @@ def search_for(case, rows: list[int], search: dict):
 @pytest.mark.parametrize("together", [False, True])
 def test_searches(case, together):
     """Ids and scores of every hypothesis of every search, one by one and in a batch."""
+    compare(case, partial(torch_step, case), together)
+
+
+@pytest.fixture(scope="module")
+def folders(case, tmp_path_factory) -> tuple[Path, Path]:
+    """Our model folder and its graphs; sound goes in as it is."""
+    model, graphs = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("graphs")
+    save_model(model, case.model, case.tokenizer, replace(case.generation, min_seconds=0.0, pad_seconds=0.0))
+    export_aed(model, graphs, ["32"])
+    return model, graphs
+
+
+@pytest.fixture(scope="module")
+def runtime(folders) -> OnnxTranscriber:
+    return OnnxTranscriber(folders[1], "cpu", threads=1)
+
+
+def waveforms(case, rows: list[int]) -> list[np.ndarray]:
+    scale = 32768 if case["waveform"].dtype == torch.int16 else 1
+    return [(case["waveform"][i, : case["waveform_lengths"][i]].float() / scale).numpy() for i in rows]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_exported_graphs_search_alike(case, runtime, together):
+    compare(case, lambda rows: runtime.step(runtime.encode(waveforms(case, rows)), with_attention=False), together)
+
+
+def test_exported_graphs_pass_their_check(folders):
+    wrong = [(what, fault) for what, fault in check(folders[0], folders[1], [], [], None) if fault]
+    assert not wrong
+
+
+def test_the_runtime_attends_where_torch_does(case, folders, runtime):
+    """For the times of words, of one row of a batch."""
+    torch_model = load_model(folders[0], "cpu")
+    batch, prompt = waveforms(case, [0, 1, 2]), case.prompt(1)
+    tokens = list(range(5, 15))
+    found, truth = (m.cross_attention(m.encode(batch), 1, prompt, tokens) for m in (runtime, torch_model))
+    assert found.shape == truth.shape == (len(truth), len(tokens), int(case["encoder_lengths"][1]))
+    np.testing.assert_allclose(found, truth, atol=1e-5)
+    asked = dict(sampling_rate=16000, word_timestamps=True, **UNGUARDED)
+    for ours, theirs in zip(*(m.transcribe(batch, **asked) for m in (runtime, torch_model)), strict=True):
+        words = [[(w.word, w.start, w.end) for s in one.segments for w in s.words] for one in (ours, theirs)]
+        assert words[0] == words[1] != []
+
+
+def compare(case, make_step: Callable[[list[int]], FirstStep], together: bool) -> None:
     for name, search in searches(case):
         expected = search["utterances"]
         rows = list(range(len(expected)))
@@ -137,7 +196,9 @@ def test_searches(case, together):
         # prompts of a batch are equally long
         alike = [[i for i in rows if lengths[i] == n] for n in sorted(set(lengths))]
         groups = alike if together else [[i] for i in rows]
-        found = {i: best for group in groups for i, best in zip(group, search_for(case, group, search), strict=True)}
+        found = {}
+        for group in groups:
+            found |= dict(zip(group, search_for(case, make_step(group), group, search), strict=True))
         for i, hypotheses in enumerate(expected):
             assert [h.tokens for h in found[i]] == [h["ids"] for h in hypotheses], (name, i)
             for ours, theirs in zip(found[i], hypotheses, strict=True):
