@@ -211,6 +211,7 @@ class Bench:
         mels = {name: self.through(self.voice.vocoder.mel, x) for name, x in sounds.items()}
         pitches = {name: pitch(x, self.rate, self.hop) for name, x in sounds.items()}
         row = {"id": cut.id, "said": self.words(text, phonemizer.language), **said.row}
+        row["mel_mcd"] = mel_cepstral_distortion(true, said.mel)[0]
         row["frames"] = {name: len(mel) for name, mel in mels.items()}
         texts = self.heard(list(sounds.values()), phonemizer.language) if self.judge else [None] * 3
         row["heard"] = dict(zip(SOUNDS, texts, strict=True))
@@ -285,7 +286,10 @@ def summary(rows: Sequence[Mapping[str, Any]], hop_seconds: float) -> dict[str, 
     read = [row for row in rows if row["said"] and row["heard"]["copy"] is not None]
     heard = {name: [row["heard"][name] for row in read] for name in SOUNDS}
     frames = {name: sum(row["frames"][name] for row in rows) for name in SOUNDS}
-    reading = {key: mean(row.get(key) for row in rows) for key in ("duration_mae_ms", "mel_l1", "ended", "focus_rate")}
+    reading = {
+        key: mean(row.get(key) for row in rows)
+        for key in ("mel_mcd", "mel_l1", "duration_mae_ms", "ended", "focus_rate")
+    }
     counts = {key: sum(row[key] for row in rows) for key in ("phonemes", "reached", "jumps") if key in rows[0]}
     timed = rows[1:] or rows  # the first one warms up
     seconds = hop_seconds * sum(row["frames"]["synthesis"] for row in timed)

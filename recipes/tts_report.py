@@ -23,6 +23,7 @@ READING = {
     "rate_ratio": ("speaking rate, synthesis / recording", "{:.3f}"),
     "duration_mae_ms": ("mean absolute error of a phoneme's duration", "{:.1f} ms"),
     "mel_l1": ("L1 of the natural log-mel with true durations", "{:.3f}"),
+    "mel_mcd": ("MCD of the predicted mel itself, dB", "{:.2f}"),
     "phonemes": ("phonemes", "{}"), "reached": ("phonemes that have a frame", "{}"),
     "ended": ("ended by themselves", "{:.2%}"), "focus_rate": ("focus rate", "{:.3f}"),
     "jumps": ("jumps of the attention", "{}"),
