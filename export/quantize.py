@@ -13,9 +13,10 @@ with patch("logging.basicConfig"):  # which this module calls for everyone
 
 
 def front_end(graph: onnx.GraphProto) -> set[str]:
-    """Names of the nodes that a logarithm is taken of. They stay float32: powers span more than 8 or 16 bits hold."""
+    """Names of the nodes that a logarithm or a running sum is taken of. They stay float32: powers span more than 8 or
+    16 bits hold, and durations of phonemes are rounded once they are summed."""
     made = {out: node for node in graph.node for out in node.output}
-    todo, found = [node for node in graph.node if node.op_type == "Log"], set()
+    todo, found = [node for node in graph.node if node.op_type in ("Log", "CumSum")], set()
     while todo:
         node = todo.pop()
         if node.name not in found:

@@ -53,7 +53,7 @@ def distill(args: argparse.Namespace) -> None:
     from speech.models.tts_generate import generate
     from speech.models.voice_sound import VoiceSound
     from speech.recognizer import pick_device
-    from speech.training.voice_data import MAX_TOKENS
+    from speech.training.voice_data import MAX_TOKENS, in_language_of
     from speech.voice_folder import load_voice
 
     voice, device = load_voice(args.teacher), pick_device(args.device)
@@ -83,7 +83,7 @@ def distill(args: argparse.Namespace) -> None:
         yield from ((*row, None, True) for row in zip(*found, strict=True))
 
     teach = generated if args.targets == "generated" else recorded
-    data = replace(FastSpeechRecipe().data, batch_seconds=args.batch_seconds, language=parts.languages[0])
+    data = in_language_of(parts, replace(FastSpeechRecipe().data, batch_seconds=args.batch_seconds))
     durations, mels = {}, {}
     for split in ("train", "dev"):
         corpus = read_corpus(getattr(args, split), parts.tokenizer, data, MAX_TOKENS)

@@ -6,8 +6,6 @@ from pathlib import Path
 from speech.errors import SpeechError
 from speech.onnx_folder import PRECISIONS, read_json
 
-VOICES = ("fastspeech", "transformer_tts")
-
 
 def add_export(commands) -> None:
     p = commands.add_parser("export", help="write a model folder as ONNX graphs, or check such", allow_abbrev=False)
@@ -35,7 +33,7 @@ def export(args: argparse.Namespace) -> int:
         if precisions != ["32"]:
             raise SpeechError(f"--precision {' '.join(precisions)}: voices for piper are of 32")
         export_piper(source, out)
-    elif read_json(source / "config.json").get("model_type") in VOICES:
+    elif _is_voice(source):
         from export.voice_package import export_voice
 
         export_voice(source, out, precisions)
@@ -47,12 +45,24 @@ def export(args: argparse.Namespace) -> int:
     return 0
 
 
-def check(args: argparse.Namespace) -> int:
-    from export.check import check as findings
+def _is_voice(folder: Path) -> bool:
+    return read_json(folder / "config.json").get("model_type") in ("fastspeech", "transformer_tts")
 
-    failed = 0
+
+def check(args: argparse.Namespace) -> int:
+    failed, source, out = 0, Path(args.model), Path(args.out)
     tools = Path(args.cuda_stub) if args.cuda_stub is not None else None
-    for what, fault in findings(Path(args.model), Path(args.out), args.precision, args.check, tools):
+    if _is_voice(source):
+        from export.voice_check import check_voice
+
+        if args.check or tools is not None:
+            raise SpeechError(f"{source} is a voice: --check takes no audio and no --cuda_stub")
+        found = check_voice(source, out, args.precision)
+    else:
+        from export.check import check as check_recognizer
+
+        found = check_recognizer(source, out, args.precision, args.check, tools)
+    for what, fault in found:
         print(f"FAIL  {what}: {fault}" if fault else f"ok    {what}", flush=True)
         failed += bool(fault)
     return 1 if failed else 0

@@ -49,7 +49,21 @@ class FastSpeechGraphs:
     """scales that the voice obeys"""
 
 
-Settings = TypeVar("Settings", bound=AEDGraphs | FastSpeechGraphs)
+@dataclass
+class TransformerTTSGraphs:
+    """Settings of an exported Transformer TTS. Its graph `vocoder` begins with the post-net."""
+
+    made = ("encoder", "decoder", "vocoder")
+    sample_rate: int
+    n_mels: int
+    frames_per_phoneme: float
+    reduction: int
+    """mel frames of a step"""
+    prenet_width: int
+    prenet_dropout: float
+
+
+Settings = TypeVar("Settings", bound=AEDGraphs | FastSpeechGraphs | TransformerTTSGraphs)
 
 
 def label(path: Path) -> dict[str, str]:
@@ -73,7 +87,7 @@ def graph_path(folder: Path, name: str, precision: str) -> Path:
     return path
 
 
-def write_settings(folder: Path, kind: str, settings: AEDGraphs | FastSpeechGraphs) -> None:
+def write_settings(folder: Path, kind: str, settings: AEDGraphs | FastSpeechGraphs | TransformerTTSGraphs) -> None:
     values = {"model_type": kind, "onnx_format": FORMAT_VERSION, **asdict(settings)}
     (folder / "config.json").write_text(json.dumps(values, indent=1) + "\n")
 

@@ -60,10 +60,13 @@ def _sentence(text: str, parts: VoiceParts, phonemizer: Phonemizer) -> Reading:
 
 
 def _with_pauses(tokens: Iterable[str], symbols: list[str]) -> tuple[list[str], dict[int, float]]:
-    """Each pause becomes the one blank at its place; at the edges start and end stand for it."""
+    """Each pause becomes the one blank at its place, as marks that the voice does not know; at the edges start and end
+    stand for it.
+    """
     out: list[str] = []
     pauses: dict[int, float] = {}
     for token in tokens:
+        token = BLANK if token in MARKS and token not in symbols else token
         pause = PAUSE.fullmatch(token)
         if pause and token not in symbols:
             if out and out[-1] != BLANK:

@@ -6,16 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speech.errors import SpeechError
 from speech.models.fastspeech import FastSpeech
 from speech.models.griffin_lim import GriffinLim
 from speech.models.transformer_tts import TransformerTTS
 from speech.models.tts_generate import generate
 from speech.reading import Reading
 from speech.recognizer import pick_device
-from speech.talker import Manner, Spoken, Talker
-from speech.text.spoken import shown
-from speech.voice_folder import GENERATION, load_voice
+from speech.talker import Manner, Spoken, Talker, without_end
+from speech.voice_folder import load_voice
 
 
 class Synthesizer(Talker):
@@ -66,9 +64,5 @@ class Synthesizer(Talker):
         lengths = torch.tensor([ids.size(1)], device=self.device)
         (found,) = generate(model, ids, lengths, [expected], self.generation, speaker)
         if not found.ended:
-            raise SpeechError(
-                f"'{shown(reading.text)}' did not end within {len(found.mel)} mel frames, "
-                f"{self.generation.max_times_expected:g} times what its phonemes take; shorten the sentence or raise "
-                f"max_times_expected in {GENERATION}"
-            )
+            raise without_end(reading, len(found.mel), self.generation.max_times_expected)
         return found.mel

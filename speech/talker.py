@@ -9,8 +9,10 @@ import numpy as np
 
 from speech.errors import SpeechError
 from speech.reading import Reading, read
+from speech.text.spoken import shown
 from speech.voice_parts import VoiceParts
 
+GENERATION = "generation_config.json"  # of voices that speak frame by frame
 # outside of these nobody understands
 LIMITS = {
     "length_scale": (0.25, 4.0),
@@ -57,6 +59,13 @@ class Spoken(Reading):
     frames: np.ndarray | None  # [N + 2] mel frames of each id; None where the voice does not know
     mel: np.ndarray  # [T, F] natural log
     waveform: np.ndarray  # [samples] in [-1, 1]
+
+
+def without_end(reading: Reading, frames: int, times: float) -> SpeechError:
+    return SpeechError(
+        f"'{shown(reading.text)}' did not end within {frames} mel frames, {times:g} times what its phonemes take; "
+        f"shorten the sentence or raise max_times_expected in {GENERATION}"
+    )
 
 
 class Talker(ABC):

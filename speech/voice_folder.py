@@ -12,11 +12,12 @@ from speech.models.transformer_tts import TransformerTTS
 from speech.models.vocos import Vocos
 from speech.nn.transformer_tts_config import GenerateOptions, TransformerTTSConfig
 from speech.nn.tts_config import FastSpeechConfig
+from speech.talker import GENERATION
 from speech.text.phonemes import read_json
 from speech.vocoder_folder import load_vocoder
 from speech.voice_parts import VoiceParts, load_parts, save_parts
 
-VOCODER, GENERATION = "vocoder", "generation_config.json"
+VOCODER = "vocoder"
 MAX_FACTOR = 200.0  # a folder of unknown origin must not ask for hours
 KINDS = {"fastspeech": (FastSpeech, FastSpeechConfig), "transformer_tts": (TransformerTTS, TransformerTTSConfig)}
 

@@ -45,12 +45,14 @@ def exported(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
-def voice_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A FastSpeech with two speakers and languages and all controls, and its graphs in precision 32."""
-    from tiny_voice import fastspeech, parts, saved
+def voice_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    """Voices of two speakers and their graphs in precision 32, by kind; the FastSpeech has all controls."""
+    from tiny_voice import fastspeech, parts, saved, transformer_tts
 
     from export.voice_package import export_voice
 
-    voice = saved(tmp_path_factory.mktemp("voice"), fastspeech(), parts())
-    export_voice(voice, out := tmp_path_factory.mktemp("exported_voice"), ["32"])
-    return voice, out
+    found = {}
+    for kind, model in (("fastspeech", fastspeech()), ("transformer_tts", transformer_tts(n_speakers=2))):
+        found[kind] = saved(tmp_path_factory.mktemp(kind), model, parts()), tmp_path_factory.mktemp(f"{kind}_graphs")
+        export_voice(*found[kind], ["32"])
+    return found

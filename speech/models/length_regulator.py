@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from speech.nn.masks import valid
+
 
 def phoneme_of_frames(durations: Tensor, frames: int | Tensor) -> Tensor:
     """Whole durations [B, N] -> the phoneme of each frame [B, T]: the first one whose cumulative duration exceeds t.
@@ -39,3 +41,17 @@ def whole_durations(frames: Tensor) -> Tensor:
     ends = (torch.where(real, frames.clamp_min(1), 0).cumsum(1) + 0.5).floor().long()
     steps = ends - F.pad(ends[:, :-1], (1, 0))
     return torch.where(real, steps.clamp_min(1), 0)  # they are, but for what a parallel cumsum may lose
+
+
+def stretched(mel: Tensor, durations: Tensor, new: Tensor) -> Tensor:
+    """Mel [B, T, F] of whole durations [B, N] -> that of new ones, the frames of each phoneme drawn out or together."""
+    lengths = new.sum(1)
+    index = phoneme_of_frames(new, int(lengths.max()))  # [B, T']
+    old_start, new_start = ((d.cumsum(1) - d).gather(1, index) for d in (durations, new))
+    pace = durations.gather(1, index) / new.gather(1, index).clamp_min(1)
+    t = torch.arange(index.size(1), device=mel.device)
+    place = (old_start + (t - new_start + 0.5) * pace - 0.5).clamp(0, mel.size(1) - 1)
+    left = place.floor().long()
+    ends = (left, (left + 1).clamp_max(mel.size(1) - 1))
+    before, after = (mel.gather(1, i[..., None].expand(-1, -1, mel.size(2))) for i in ends)
+    return torch.lerp(before, after, (place - left)[..., None]) * valid(lengths, len(t))[..., None]

@@ -12,6 +12,7 @@ from speech.nn.layers import FeedForward
 from speech.nn.masks import causal_mask, length_mask, valid
 from speech.nn.positions import sinusoid
 from speech.nn.transformer_tts_config import TransformerTTSConfig
+from speech.prenet_keep import prenet_keep
 
 
 class TransformerTTSOut(NamedTuple):
@@ -195,8 +196,8 @@ class TransformerTTS(nn.Module):
 
     def dropout_keep(self, steps: int, seed: int) -> Tensor:
         """[steps, 2, W] for `decode`: which pre-net units stay. More steps of a seed begin with the same ones."""
-        drawn = torch.rand(steps, 2, self.config.prenet_width, generator=torch.Generator().manual_seed(seed))
-        return (drawn >= self.config.prenet_dropout).to(self.stop.weight.device)
+        keep = prenet_keep(steps, self.config.prenet_width, self.config.prenet_dropout, seed)
+        return torch.from_numpy(keep).to(self.stop.weight.device)
 
     def decode(
         self,

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speech.data.asr import ASRBatch
 from speech.errors import DataError
 from speech.models.fastspeech import FastSpeech
+from speech.models.length_regulator import scaled_durations, stretched
 from speech.models.tts_losses import FastSpeechLoss, fastspeech_loss
 from speech.models.voice_sound import VoiceSound
 from speech.nn.masks import valid
@@ -64,8 +65,12 @@ class FastSpeechTask(L.LightningModule):
             if values is not None and values.shape != durations.shape:
                 raise DataError(f"{name} of {', '.join(batch.ids)} does not fit: let measure_prosody write it anew")
         who = torch.tensor([self.identities.get(i, (0, 0)) for i in batch.ids], device=device)
-        out = self.model(batch.tokens, batch.token_lengths, durations, pitch, energy, who[:, 0], who[:, 1])
-        return fastspeech_loss(out, mel, batch.token_lengths, pitch, energy)
+        pace = durations
+        if self.training and self.recipe.stretch > 1:
+            pace = scaled_durations(durations, self.recipe.stretch ** float(2 * torch.rand(()) - 1))
+            mel = stretched(mel, durations, pace)
+        out = self.model(batch.tokens, batch.token_lengths, pace, pitch, energy, who[:, 0], who[:, 1])
+        return fastspeech_loss(out._replace(durations=durations), mel, batch.token_lengths, pitch, energy)
 
     def training_step(self, batch: ASRBatch, _: int) -> dict[str, Tensor]:
         parts = self.losses(batch)

@@ -57,10 +57,17 @@ class FastSpeechRecipe:
     """energy.npz of recipes.measure_prosody, for model.energy"""
     mels: str = ""
     """mels by id that a teacher wrote, natural logarithm, to learn from in the place of the recordings"""
+    stretch: float = 1.0
+    """mels are drawn out or together by a factor of 1 / stretch ... stretch, one for a batch: far length scales then stay
+    clear"""
     duration_weight: float = 0.5
     pitch_weight: float = 0.1
     """of the errors of pitch and of voicing"""
     energy_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.stretch <= 4:
+            raise SpeechError(f"stretch {self.stretch:g} is outside 1 ... 4")
 
     def arrays(self) -> dict[str, str]:
         """Paths of what the model learns from, by name. SpeechError for one that is missing."""

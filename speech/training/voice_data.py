@@ -72,7 +72,7 @@ class VoiceData:
 
     def once(self, data: VoiceDataConfig, also: Sequence[str] = ()) -> list[VoiceStream]:
         """Every cut of train, of dev and of further manifests, one time."""
-        plain = _in(self.parts, replace(data, short_epochs=0))
+        plain = in_language_of(self.parts, replace(data, short_epochs=0))
         further = [read_corpus(path, self.tokenizer, plain, MAX_TOKENS) for path in also]
         return [VoiceStream(self.train.recordings, corpus, plain, 0, None) for corpus in (*self.corpora, *further)]
 
@@ -86,7 +86,7 @@ def open_voice(data: VoiceDataConfig, train: TrainConfig, mel: MelConfig) -> Voi
         torch.set_num_threads(train.threads)
     torch.manual_seed(train.seed)
     parts = load_parts(data.tokenizer)
-    tokenizer, data = parts.tokenizer, _in(parts, data)
+    tokenizer, data = parts.tokenizer, in_language_of(parts, data)
     corpora = (read_corpus(data.train, tokenizer, data, MAX_TOKENS), read_corpus(data.dev, tokenizer, data, MAX_TOKENS))
     log.info(f"train: {corpora[0]}; dev: {corpora[1]}")
     recordings = Recordings(mel.sample_rate, KEPT_SECONDS / max(1, data.workers))
@@ -98,7 +98,7 @@ def open_voice(data: VoiceDataConfig, train: TrainConfig, mel: MelConfig) -> Voi
     return VoiceData(parts, corpora, stream, dev, sound)
 
 
-def _in(parts: VoiceParts, data: VoiceDataConfig) -> VoiceDataConfig:
+def in_language_of(parts: VoiceParts, data: VoiceDataConfig) -> VoiceDataConfig:
     """The settings in the first language of the voice."""
     data = replace(data)
     data.language = parts.languages[0]

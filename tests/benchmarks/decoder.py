@@ -5,8 +5,9 @@
 A model of `base` size with random weights (30 M parameters, 6 decoder layers), with its eight-fold subsampling and with
 FireRedASR's four-fold one, 10 s of sound, 40 forced tokens, one thread; all settings in turn, medians of CPU time. Ours
 is the whole step of the search: memory projected once, caches reordered (beams swap places at every step), scores on
-the host. The other one keeps the inputs of every layer, runs each layer on the last position only, and projects the
-keys and values of all positions and of the encoder's output again, for each beam.
+the host; once by torch and once exported, by onnxruntime. The other one keeps the inputs of every layer, runs each
+layer on the last position only, and projects the keys and values of all positions and of the encoder's output again,
+for each beam.
 """
 
 import os
@@ -18,12 +19,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 import yaml
+from onnx import TensorProto
 from torch import Tensor
 
+from export.aed import cache_names, save_decoder
+from export.package import save_gather
+from serve.sessions import CPU, Session
+from serve.step import Decoder, Step
 from speech.config import PRESETS
 from speech.models.aed import AED, Encoded
 from speech.models.step import TorchStep
@@ -42,6 +49,16 @@ def cached(model: AED, e: Encoded, tokens: np.ndarray, parents: np.ndarray) -> n
     """tokens and parents [U - 1, N] -> log-probabilities of the last step [N, V]."""
     memory = model.decoder.project_memory(model.enc_proj(e.encoded))
     step = TorchStep(model, e._replace(memory=memory))
+    scores, state = step.first(np.full((len(e.encoded), 1), START))
+    for new, rows in zip(tokens, parents, strict=True):
+        scores, state = step(new, rows, state)
+    return scores.log_probs
+
+
+def exported(model: AED, decoder: Decoder, e: Encoded, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    pairs = model.decoder.project_memory(model.enc_proj(e.encoded))
+    values = [decoder.decoder.value(x.numpy()) for kv in pairs for x in kv]
+    step = Step(decoder, dict(zip(cache_names("cross", len(pairs)), values, strict=True)), e.lengths.numpy())
     scores, state = step.first(np.full((len(e.encoded), 1), START))
     for new, rows in zip(tokens, parents, strict=True):
         scores, state = step(new, rows, state)
@@ -79,6 +96,7 @@ def forced(batch: int, beams: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(5, VOCABULARY, (TOKENS - 1, n)), parents
 
 
+@torch.inference_mode(False)
 def build(subsampling: str) -> AED:
     torch.manual_seed(0)
     config = AEDConfig.from_dict(yaml.safe_load((PRESETS / "base.yaml").read_text())["model"])
@@ -106,30 +124,40 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, {cpu_name()}, one thread\n")
     print(
-        "| frames | batch | beams | step, ms | projecting, ms | ratio | decoder, s | encoder, s |\n" + "|--:" * 8 + "|"
+        "| frames | batch | beams | projecting, ms | step, ms | ratio | exported step, ms | ratio | decoder, s | "
+        "encoder, s |\n" + "|--:" * 10 + "|"
     )
     beside = []
     for subsampling in ("dw8", "conv4"):
         plain, ours = build(subsampling), build(subsampling)
         store_by_input(ours.decoder)
+        with TemporaryDirectory() as folder, torch.inference_mode(False):
+            save_decoder(plain, Path(folder, "decoder.onnx"))
+            save_gather(Path(folder, "gather.onnx"), TensorProto.FLOAT)
+            graphs = Decoder(*(Session(Path(folder, f"{name}.onnx"), CPU, 1) for name in ("decoder", "gather")))
         runs: dict[tuple, Callable] = {}
         for batch, beams in SETTINGS:
             waveforms, lengths = 0.1 * torch.randn(batch, SECONDS * 16000), torch.full((batch,), SECONDS * 16000)
             e, (tokens, parents) = plain.encode(waveforms, lengths), forced(batch, beams)
             frames = e.encoded.size(1)
             runs[batch, beams, "cached"] = lambda a=(ours, e, tokens, parents): cached(*a)
+            runs[batch, beams, "exported"] = lambda a=(plain, graphs, e, tokens, parents): exported(*a)
             runs[batch, beams, "projecting"] = lambda a=(plain, e, tokens, parents): projecting(*a)
             runs[batch, beams, "encoder"] = lambda a=(plain, waveforms, lengths): a[0].encode(*a[1:])
-            same = runs[batch, beams, "cached"](), runs[batch, beams, "projecting"]()
-            np.testing.assert_allclose(*same, rtol=0, atol=1e-4)
+            same = [runs[batch, beams, name]() for name in ("cached", "exported", "projecting")]
+            np.testing.assert_allclose(same[0], same[1], rtol=0, atol=1e-4)
+            np.testing.assert_allclose(same[0], same[2], rtol=0, atol=1e-4)
         times = in_turn(runs, ROUNDS)
         for batch, beams in SETTINGS:
-            a, b, c = (times[batch, beams, name] for name in ("cached", "projecting", "encoder"))
-            steps = " | ".join(f"{1000 * median(x) / TOKENS:.1f}" for x in (a, b))
-            print(f"| {frames} | {batch} | {beams} | {steps} | {ratio(b, a):.1f} | {median(a):.3f} | {median(c):.3f} |")
+            slow, *fast = (times[batch, beams, name] for name in ("projecting", "cached", "exported"))
+            steps = [f"{1000 * median(slow) / TOKENS:.1f}"]
+            steps += [f"{1000 * median(x) / TOKENS:.1f} | {ratio(slow, x):.1f}" for x in fast]
+            whole = f"{median(fast[0]):.3f} | {median(times[batch, beams, 'encoder']):.3f}"
+            print(f"| {frames} | {batch} | {beams} | {' | '.join(steps)} | {whole} |")
         for beams in (1, 3):
-            eight = ratio(times[8, beams, "cached"], times[1, beams, "cached"])
-            beside.append(f"{eight:.1f} ({frames} frames, beams {beams})")
+            for name in ("cached", "exported"):
+                eight = ratio(times[8, beams, name], times[1, beams, name])
+                beside.append(f"{eight:.1f} ({name}, {frames} frames, beams {beams})")
     print(f"\nA step of 8 beside a step of 1: {', '.join(beside)}")
 
 

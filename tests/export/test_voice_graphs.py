@@ -1,5 +1,7 @@
 """What is in the graph of a voice, and that it computes what torch does."""
 
+import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -7,25 +9,30 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from tiny_voice import FULL, MEL, fastspeech, parts
+from tiny_voice import FULL, MEL, fastspeech, parts, saved
 
 from export.piper import export_piper, piper_settings
+from export.voice_check import check_voice
 from export.voice_package import export_voice
 from serve.sessions import CPU, Session
 from speech.errors import SpeechError
+from speech.models.vocos import Vocos
+from speech.nn.mel_config import VocosConfig
 from speech.text.phoneme_table import PhonemeTable
 from speech.text.phoneme_tokenizer import PhonemeTokenizer
 from speech.text.phonemes import load_phonemizer
+from speech.vocoder_folder import save_vocoder
 from speech.voice_folder import load_voice, save_voice
 from speech.voice_parts import VoiceParts
 
+STEPWISE = ("encoder", "decoder", "vocoder")
 OUTPUTS = ("waveforms", "samples", "durations", "mels")
 LENGTHS = [11, 4, 17]
 
 
 @pytest.fixture(scope="module")
-def session(voice_folders: tuple[Path, Path]) -> Session:
-    return Session(voice_folders[1] / "voice.onnx", CPU, 1)
+def session(voice_folders: dict[str, tuple[Path, Path]]) -> Session:
+    return Session(voice_folders["fastspeech"][1] / "voice.onnx", CPU, 1)
 
 
 def sentences(lengths: list[int]) -> dict[str, np.ndarray]:
@@ -47,7 +54,7 @@ def sentences(lengths: list[int]) -> dict[str, np.ndarray]:
 
 
 def test_the_graph_is_torch(session, voice_folders):
-    voice, inputs = load_voice(voice_folders[0]), sentences(LENGTHS)
+    voice, inputs = load_voice(voice_folders["fastspeech"][0]), sentences(LENGTHS)
     found = session.run(inputs, OUTPUTS)
     given = {name: torch.from_numpy(x) for name, x in inputs.items()}
     with torch.inference_mode():
@@ -82,8 +89,38 @@ def test_one_frame_is_sound_too(session):
 
 
 def test_every_attention_is_one_node(voice_folders):
-    kinds = Counter(node.op_type for node in onnx.load(voice_folders[1] / "voice.onnx").graph.node)
+    kinds = Counter(node.op_type for node in onnx.load(voice_folders["fastspeech"][1] / "voice.onnx").graph.node)
     assert kinds["Attention"] == FULL.encoder_layers + FULL.decoder_layers and not kinds["Softmax"]
+
+
+def test_every_attention_of_a_step_is_one_node_and_its_cache_is_written_in_place(voice_folders):
+    out = voice_folders["transformer_tts"][1]
+    nodes = {name: Counter(n.op_type for n in onnx.load(out / f"{name}.onnx").graph.node) for name in STEPWISE}
+    assert [nodes[name]["Attention"] for name in STEPWISE] == [1, 2, 0]  # an encoder and a decoder layer
+    assert nodes["decoder"]["TensorScatter"] == 2 and not any(kinds["Softmax"] for kinds in nodes.values())
+    graph = onnx.load(out / "decoder.onnx").graph
+    made = {name: node.op_type for node in graph.node for name in node.output}
+    assert {made[o.name] for o in graph.output if o.name.startswith("present_")} == {"TensorScatter"}
+
+
+@pytest.mark.parametrize("kind", ["fastspeech", "transformer_tts"])
+def test_the_check_passes_for_its_own_voice_alone(voice_folders, tmp_path, kind):
+    source, out = voice_folders[kind]
+    assert [fault for _, fault in check_voice(source, out, [])] == [""] * (4 if kind == "fastspeech" else 6)
+    other = saved(tmp_path / "other", load_voice(source).model, parts())
+    torch.manual_seed(5)
+    save_vocoder(other / "vocoder", Vocos(VocosConfig(MEL, d_model=8, n_layers=1, d_ff=16, kernel=3)).eval())
+    assert [what for what, fault in check_voice(other, out, []) if fault][-1].startswith("32: waveforms ")
+
+
+def test_windows_of_heads_are_not_exported(voice_folders, tmp_path):
+    folder = shutil.copytree(voice_folders["transformer_tts"][0], tmp_path / "voice")
+    settings = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**settings, "window_heads": [[0, 0]]}))
+    with pytest.raises(SpeechError, match="window_heads in generation_config.json are not exported; make them"):
+        export_voice(folder, tmp_path / "out", ["32"])
+    with pytest.raises(SpeechError, match="piper speaks in one pass"):
+        export_piper(folder, tmp_path / "out")
 
 
 def test_a_voice_without_a_vocoder_is_told(tmp_path):
@@ -117,7 +154,7 @@ def test_piper_gets_our_ids(voice_folders):
 def test_the_graph_for_piper_drops_its_padding(voice_folders, tmp_path):
     import onnxruntime as ort
 
-    export_piper(voice_folders[0], tmp_path)
+    export_piper(voice_folders["fastspeech"][0], tmp_path)
     graph = ort.InferenceSession(tmp_path / "voice.onnx")
     ids, spread = [1, 9, 14, 3, 8, 2], [1, 0, 9, 0, 14, 0, 3, 0, 8, 0, 2]
 

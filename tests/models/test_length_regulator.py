@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from speech.models.length_regulator import phoneme_of_frames, regulate, scaled_durations, whole_durations
+from speech.models.length_regulator import (
+    phoneme_of_frames,
+    regulate,
+    scaled_durations,
+    stretched,
+    whole_durations,
+)
 
 close = torch.testing.assert_close
 PAPER = torch.tensor([[2, 2, 3, 1]])
@@ -49,3 +55,24 @@ def test_whole_durations_keep_the_sum_and_every_phoneme():
     assert ((whole - at_least_one).abs() < 1 + 1e-4).all()
     assert ((whole.sum(1) - at_least_one.sum(1)).abs() <= 0.5 + 1e-4).all()
     assert whole_durations(torch.full((1, 1000), 2.4)).sum() == 2400  # plain rounding: 2000
+
+
+def test_a_mel_is_drawn_out_phoneme_by_phoneme():
+    durations = torch.tensor([[4, 2, 0, 6], [3, 5, 0, 0]])
+    mel = torch.zeros(2, 12, 2)
+    for row, of in enumerate(durations):
+        mel[row, : int(of.sum())] = torch.arange(4.0).repeat_interleave(of)[:, None]
+    close(stretched(mel, durations, durations), mel)
+    new = torch.tensor([[8, 1, 0, 3], [6, 2, 0, 0]])
+    found = stretched(mel, durations, new)
+    assert found.shape == (2, 12, 2) and (found[1, 8:] == 0).all()
+    for row, of in enumerate(new):  # but for the frames that lie on an edge
+        wanted = torch.arange(4.0).repeat_interleave(of)
+        assert (found[row, : len(wanted), 0] - wanted).abs().lt(1e-5).float().mean() > 0.7
+
+
+def test_a_ramp_stays_a_ramp_when_all_is_drawn_out_alike():
+    durations = torch.tensor([[2, 3, 5]])
+    ramp = torch.arange(10.0)[None, :, None]
+    found = stretched(ramp, durations, 2 * durations)[0, :, 0]
+    close(found, ((torch.arange(20) + 0.5) / 2 - 0.5).clamp(0, 9))

@@ -1,0 +1,137 @@
+"""Many clients at one server: speed against one at a time, no answer mixed up, memory that does not grow.
+
+python tests/benchmarks/serve_load.py GRAPHS AUDIO... [--requests 2000] [--soak 20000]
+
+GRAPHS is an exported recogniser; the recordings are strings of 1 to 8 of the AUDIO files, of one rate, drawn at random.
+"""
+
+import argparse
+import asyncio
+import io
+import os
+import random
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import soundfile
+
+from serve.transcriber import OnnxTranscriber
+
+WARM_UP = 500  # requests before memory counts
+LONGEST = 8
+
+
+def recordings(paths: Sequence[str], count: int, longest: int) -> list[tuple[bytes, float]]:
+    """wav and seconds."""
+    pieces, rates = zip(*(soundfile.read(path, dtype="float32") for path in paths), strict=True)
+    rng, made = random.Random(0), []
+    for _ in range(count):
+        x = np.concatenate(rng.choices(pieces, k=rng.randint(1, longest)))
+        soundfile.write(out := io.BytesIO(), x, rates[0], format="WAV")
+        made.append((out.getvalue(), len(x) / rates[0]))
+    return made
+
+
+@contextmanager
+def server(graphs: str, batch_size: int) -> Iterator[tuple[str, int]]:
+    """Address and process."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+    command = ["speech", "serve", "--model", f"m={graphs}", "--device", "cpu", "--threads", "1"]
+    command += ["--port", f"{port}", "--batch_size", f"{batch_size}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            try:
+                httpx.get(f"{url}/health")
+                break
+            except httpx.ConnectError:
+                time.sleep(0.2)
+        yield url, process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def load(url: str, sounds: Sequence[tuple[bytes, float]], truth: Sequence[str], clients: int, each=None):
+    """Seconds of each request, how many answers were wrong, how often the house was full."""
+    todo, took, wrong, full = iter(enumerate(sounds)), [], 0, 0
+
+    async def client() -> None:
+        nonlocal wrong, full
+        async with httpx.AsyncClient(timeout=600) as http:
+            for number, (data, _) in todo:
+                begin = time.perf_counter()
+                while True:
+                    form = {"model": "m"}
+                    found = await http.post(f"{url}/v1/audio/transcriptions", data=form, files={"file": data})
+                    if found.status_code != 429:
+                        break
+                    full += 1
+                    await asyncio.sleep(float(found.headers["retry-after"]))
+                took.append(time.perf_counter() - begin)
+                wrong += found.status_code != 200 or found.json()["text"] != truth[number]
+                if each is not None:
+                    each(len(took))
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return took, wrong, full
+
+
+def measure(graphs: str, sounds: Sequence[tuple[bytes, float]], truth: Sequence[str]) -> None:
+    seconds = sum(length for _, length in sounds)
+    print(f"{len(sounds)} requests, {len(set(truth))} texts, {seconds:.0f} s of audio, load {os.getloadavg()[0]:.1f}\n")
+    print("clients | batch | s | audio s/s | p50 ms | p95 ms | wrong | 429")
+    for clients, batch_size in ((1, 1), (32, 1), (32, 16), (96, 16)):
+        with server(graphs, batch_size) as (url, _):
+            asyncio.run(load(url, sounds[:20], truth, 4))
+            begin = time.perf_counter()
+            took, wrong, full = asyncio.run(load(url, sounds, truth, clients))
+            whole = time.perf_counter() - begin
+        p50, p95 = 1000 * np.percentile(took, (50, 95))
+        row = f"{whole:.1f} | {seconds / whole:.1f} | {p50:.0f} | {p95:.0f} | {wrong} | {full}"
+        print(f"{clients} | {batch_size} | {row}", flush=True)
+
+
+def soak(graphs: str, sounds: Sequence[tuple[bytes, float]], truth: Sequence[str], count: int) -> None:
+    seen: list[tuple[int, float, int]] = []
+    with server(graphs, 16) as (url, pid):
+
+        def look(done: int) -> None:
+            if done % 100 == 0:
+                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+                seen.append((done, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(os.listdir(f"/proc/{pid}/fd"))))
+
+        many = [i % len(sounds) for i in range(count)]
+        _, wrong, _ = asyncio.run(load(url, [sounds[i] for i in many], [truth[i] for i in many], 8, look))
+    done, memory, files = np.array([one for one in seen if one[0] >= min(WARM_UP, count // 2)]).T
+    slope = 1000 * np.polyfit(done, memory, 1)[0]
+    print(f"\n{count} short requests, {wrong} wrong: memory {memory[0]:.0f} to {memory[-1]:.0f} MiB, ", end="")
+    print(f"{slope:+.2f} MiB per 1,000; files {files[0]:.0f} to {files[-1]:.0f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("graphs")
+    parser.add_argument("audio", nargs="+")
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--soak", type=int, default=0, help="short requests")
+    args = parser.parse_args()
+    model = OnnxTranscriber(args.graphs, "cpu", threads=1)
+    if args.requests:
+        sounds = recordings(args.audio, args.requests, LONGEST)
+        measure(args.graphs, sounds, [model.transcribe(data).text for data, _ in sounds])
+    if args.soak:
+        sounds = recordings(args.audio, 100, 1)
+        soak(args.graphs, sounds, [model.transcribe(data).text for data, _ in sounds], args.soak)
+
+
+if __name__ == "__main__":
+    main()
