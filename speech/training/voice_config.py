@@ -58,8 +58,7 @@ class FastSpeechRecipe:
     mels: str = ""
     """mels by id that a teacher wrote, natural logarithm, to learn from in the place of the recordings"""
     stretch: float = 1.0
-    """mels are drawn out or together by a factor of 1 / stretch ... stretch, one for a batch: far length scales then stay
-    clear"""
+    """mels are drawn out or together by a factor of 1 / stretch ... stretch: far length scales then stay clear"""
     duration_weight: float = 0.5
     pitch_weight: float = 0.1
     """of the errors of pitch and of voicing"""
