@@ -45,6 +45,13 @@ if run_stage 7 "transcribe three test files"; then
     speech transcribe exp/model "${files[@]}" --output_dir exp/transcripts
     ls exp/transcripts
 fi
+
+if run_stage 8 "export: what \`speech demo\` opens"; then
+    speech export exp/model exp/onnx --precision 32 int8
+    mkdir -p exp/onnx/examples
+    mapfile -t files < <(speech data files data/single-test.jsonl.gz --count 3)
+    cp "${files[@]}" exp/onnx/examples
+fi
 case "$(speech data files data/train.jsonl.gz --count 1)" in
     */synthetic/*) say "SYNTHETIC SPEECH: these numbers are of espeak-ng's voices and say nothing about real speech" ;;
 esac
