@@ -2,13 +2,15 @@
 # The stages of every voice after its data: source it after common.sh, call `voice_options "$@"`, then `voice_stages`,
 # with a sentence to speak in $text.
 
-# Sets corpus, conf, exp, teacher, recognizer and sentences, whose paths count from where the command was given, and what
-# else a recipe has given a first value: language, phonemizer, speaker, name.
+# Sets corpus, conf, exp, teacher, vocoder, recognizer and sentences, whose paths count from where the command was given,
+# and what else a recipe names in $own.
 voice_options() {
-    corpus="" conf=conf/small.yaml exp="" teacher=no recognizer="" sentences=""
-    options "corpus conf exp teacher recognizer sentences ${own:-}" "$@"
-    [[ "$teacher" == yes || "$teacher" == no ]] || die "--teacher '$teacher' is yes or no"
+    corpus="" conf=conf/small.yaml exp="" teacher=no vocoder=${vocoder:-no} recognizer="" sentences=""
+    options "corpus conf exp teacher vocoder recognizer sentences ${own:-}" "$@"
     local name
+    for name in teacher vocoder; do
+        [[ "${!name}" == yes || "${!name}" == no ]] || die "--$name '${!name}' is yes or no"
+    done
     for name in corpus recognizer sentences; do
         [ -z "${!name}" ] || printf -v "$name" '%s' "$(realpath -- "${!name}")"
     done
@@ -57,7 +59,7 @@ voice_stages() {
             ${prosody[@]+"${prosody[@]}"} --train.out "$run" ${rest[@]+"${rest[@]}"}
     fi
 
-    if grep -q "^vocoder:" "$conf" && run_stage 5 "vocoder, finished on the mels of this voice"; then
+    if [ "$vocoder" = yes ] && run_stage 5 "vocoder, finished on the mels of this voice"; then
         python -m recipes.train_vocoder --config "$conf" "${data[@]}" --train.out "$exp/vocoder"
         python -m recipes.predict_mels "$run/voice" --train data/train.jsonl.gz --dev data/dev.jsonl.gz \
             --durations "$aligned" ${prosody[@]+"${prosody[@]}"} --out "$run/mels.npz"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # One speaker's digits, joined to strings: bash egs/digits/tts/run.sh [--stage N] [--stop_stage N] [--corpus DIR]
-#     [--speaker jackson] [--exp exp/small] [--recognizer MODEL]
+#     [--speaker jackson] [--vocoder no] [--exp exp/small] [--recognizer MODEL]
 # DIR is a folder with manifest.tsv or the public archive. MODEL reads 100 strings back; without it the recogniser of
 # egs/digits does, if it was trained. Further options go to `recipes.train_fastspeech`.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../common.sh"
 source "$root/egs/voice.sh"
-speaker=jackson
+speaker=jackson vocoder=yes
 own="speaker"
 voice_options "$@"
 setup
