@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from speech import __version__
+from speech.cli_demo import add_demo
 from speech.cli_export import add_export
 from speech.cli_synthesize import add_synthesize
 from speech.cli_transcribe import add_transcribe
@@ -16,6 +17,7 @@ from speech.errors import SpeechError, run
 PASSED_ON = {
     "train": ("recipes.train_aed", "train a recogniser from manifests and a YAML configuration"),
     "evaluate": ("recipes.evaluate_asr", "error rates and speed on a manifest or folder"),
+    "serve": ("serve.server", "answer OpenAI's audio API over HTTP with models by name"),
     "doctor": ("serve.doctor", "say whether exported models run on a GPU here, and why not"),
 }
 DATA_PASSED_ON = {
@@ -32,6 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=text, add_help=False)
     add_transcribe(commands)
     add_synthesize(commands)
+    add_demo(commands)
     _add_average(commands)
     _add_data(commands)
     p = commands.add_parser("import", help="make a model folder of a public checkpoint", allow_abbrev=False)

@@ -29,6 +29,10 @@ class Limits:
     max_channels: int = 32
 
 
+class TooLong(AudioError):
+    """Longer than max_seconds."""
+
+
 @dataclass(frozen=True)
 class AudioInfo:
     sample_rate: int
@@ -273,14 +277,14 @@ def stream(
         if track.claimed_seconds is not None:
             claimed = track.claimed_seconds - start
             if (claimed if duration is None else min(claimed, duration)) > limits.max_seconds:
-                raise AudioError(f"{too_long}: its header says {track.claimed_seconds:.0f} s")
+                raise TooLong(f"{too_long}: its header says {track.claimed_seconds:.0f} s")
         resampler, count = Resampler(track.sample_rate, sample_rate), 0
         for block in chain(track.blocks, [None]):  # None: the tail of the resampler
             rest = np.zeros(0, np.float32) if block is None else np.ascontiguousarray(block)
             samples = checked(resampler.push(rest, last=block is None), name)
             count += len(samples)
             if count > limits.max_seconds * sample_rate:
-                raise AudioError(too_long)
+                raise TooLong(too_long)
             if len(samples):
                 yield samples
     if not count:

@@ -19,7 +19,7 @@ fi
 text="one two three four five"
 voice_stages
 
-if run_stage 8 "export: what \`speech demo\` opens"; then
+if [ "$vocoder" = yes ] && run_stage 8 "export: what \`speech demo\` opens"; then
     case $teacher in yes) run=student ;; *) run=fastspeech ;; esac
     speech export "$exp/$run/voice" exp/onnx --precision 32 int8
     printf '%s\n' "one two three four" "5 5 5, 0 1 2 3" "nine, eight, seven. Six!" >exp/onnx/examples.txt

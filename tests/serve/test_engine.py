@@ -1,0 +1,193 @@
+"""Alike recordings share a batch, nobody gets another's text, and what nobody waits for is not done."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from serve.engine import Engine, Job
+from serve.limits import Limits
+from serve.sandbox import Decoded
+from speech.errors import AudioError, SpeechError
+from speech.request import Request
+from speech.talker import Manner, Talker
+from speech.transcriber import Transcriber
+from speech.transcript import Transcript
+
+
+class Echo(Transcriber):
+    """Hears the names of its recordings; waits for `go` before each batch and tells `begun`."""
+
+    encode = feature_frames = step = ctc_log_probs = cross_attention = None  # type: ignore
+
+    def __init__(self):
+        self.generation = SimpleNamespace(max_seconds=30.0)
+        self.batches, self.answered = [], []
+        self.go, self.begun = threading.Event(), threading.Event()
+        self.go.set()
+
+    def transcribe_each(self, sources, request, batch_size, sampling_rate=None, progress=lambda seconds: None):
+        self.batches.append([source.text for source in sources])
+        self.begun.set()
+        assert self.go.wait(5)
+        if "wrong" in self.batches[-1]:
+            raise SpeechError("these settings are wrong")
+        if "broken" in self.batches[-1]:
+            raise RuntimeError("a fault of ours")
+        for index in reversed(range(len(sources))):
+            progress(1.0)
+            self.answered.append(sources[index].text)
+            silent = sources[index].text == "silent"
+            yield index, AudioError("no sound") if silent else Transcript(sources[index].text, [], "en", 1.0)
+
+
+class Parrot(Talker):
+    _say, sample_rate, controls = None, 8000, ()  # type: ignore
+
+    def __init__(self):
+        self.said = []
+
+    def stream(self, text: str, manner: Manner) -> Iterator[tuple[np.ndarray, list[str]]]:  # type: ignore
+        for sentence in text.split():
+            if sentence == "wrong":
+                raise SpeechError("no such word")
+            self.said.append(sentence)
+            yield np.full(4, ord(sentence[0]), np.float32), []
+
+
+def sound(text: str, seconds: float = 1.0) -> Decoded:
+    made = Decoded()
+    made.text, made.seconds = text, seconds  # type: ignore
+    return made
+
+
+def hear(work, limits: Limits = Limits(window_seconds=0.1)) -> tuple[Echo, Engine]:  # noqa: B008
+    """`work(model, add)` in an event loop; add(text, request, seconds) is a job."""
+    engine = Engine({"echo": (model := Echo())}, limits)
+
+    def add(text: str, request: Request = Request(), seconds: float = 1.0) -> Job:  # noqa: B008 - frozen
+        return engine.workers["echo"].add(Job(sound(text, seconds), request))
+
+    try:
+        asyncio.run(asyncio.wait_for(work(model, add), 10))
+    finally:
+        model.go.set()
+        engine.close()
+    return model, engine
+
+
+def test_a_batch_holds_what_is_alike_and_answers_are_not_mixed():
+    async def work(model, add):
+        requests = [Request(), Request(vad=True), Request(hotwords={"a": 1.0})]
+        jobs = [add(f"{i}", requests[i % 3]) for i in range(9)]
+        for i, job in enumerate(jobs):
+            assert (await job.next()).text == f"{i}"
+
+    assert hear(work)[0].batches == [["0", "3", "6"], ["1", "4", "7"], ["2", "5", "8"]]
+
+
+def test_a_batch_waits_until_it_is_full():
+    async def work(model, add):
+        jobs = []
+        for i in range(6):
+            jobs.append(add(f"{i}"))
+            await asyncio.sleep(0.01)
+        for job in jobs:
+            await job.next()
+
+    assert [len(batch) for batch in hear(work, Limits(batch_size=3, window_seconds=60.0))[0].batches] == [3, 3]
+
+
+def test_what_nobody_waits_for_is_not_begun():
+    async def work(model, add):
+        model.go.clear()
+        first = add("first")
+        assert model.begun.wait(5)
+        with add("left"):
+            pass
+        last = add("last")
+        model.go.set()
+        assert [(await job.next()).text for job in (first, last)] == ["first", "last"]
+
+    assert hear(work)[0].batches == [["first"], ["last"]]
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_a_batch_stops_when_all_have_left(others):
+    async def work(model, add):
+        model.go.clear()
+        jobs = [add(f"{i}") for i in range(3)]
+        assert model.begun.wait(5)
+        for job in jobs[others:]:
+            with job:
+                pass
+        model.go.set()
+        assert (await add("next").next()).text == "next"
+
+    assert hear(work)[0].answered == (["2", "1", "0", "next"] if others else ["next"])
+
+
+def test_long_recordings_go_alone_and_let_short_ones_in_between():
+    async def work(model, add):
+        jobs = [add("long", seconds=31.0), add("too", seconds=31.0), add("a"), add("b"), add("c", Request(vad=True))]
+        for job, text in zip(jobs, ("long", "too", "a", "b", "c"), strict=True):
+            assert (await job.next()).text == text
+
+    model, _ = hear(work)
+    assert model.batches == [["long"], ["a", "b"], ["too"], ["c"]]
+    assert model.answered == ["b", "a", "long", "c", "too"]
+
+
+def test_one_fault_of_ours_does_not_reach_the_others():
+    async def work(model, add):
+        good, bad, silent = add("good"), add("broken"), add("silent")
+        assert (await good.next()).text == "good"
+        with pytest.raises(RuntimeError, match="a fault of ours"):
+            await bad.next()
+        with pytest.raises(AudioError, match="no sound"):
+            await silent.next()
+
+    assert hear(work)[0].batches == [["good", "broken", "silent"], ["good"], ["broken"], ["silent"]]
+
+
+def test_wrong_settings_are_told_to_all_that_have_them():
+    async def work(model, add):
+        jobs = [add("wrong"), add("as well"), add("fine", Request(vad=True))]
+        for job in jobs[:2]:
+            with pytest.raises(SpeechError, match="settings are wrong"):
+                await job.next()
+        assert (await jobs[2].next()).text == "fine"
+
+    assert len(hear(work)[0].batches) == 2
+
+
+def test_texts_are_spoken_in_turn_until_their_clients_leave():
+    async def work():
+        one, two, wrong = (Job(text, Manner()) for text in ("a b c", "d e f g h i j k", "l wrong"))
+        for job in (one, two, wrong):
+            engine.workers["parrot"].add(job)
+        said = [chr(int(part[0])) async for part in parts(one)]
+        with two:
+            assert chr(int((await two.next())[0])) == "d"
+        with pytest.raises(SpeechError, match="no such word"):
+            assert await wrong.next() is not None and await wrong.next()
+        assert said == ["a", "b", "c"]
+
+    async def parts(job):
+        while (part := await job.next()) is not None:
+            yield part
+
+    engine = Engine({"parrot": (model := Parrot())})
+    asyncio.run(asyncio.wait_for(work(), 10))
+    engine.close()
+    assert model.said[:7] == ["a", "d", "l", "b", "e", "c", "f"]
+    assert 'parlance_audio_seconds_total{model="parrot"}' in engine.metrics.text()
+
+
+def test_a_closed_engine_has_no_threads():
+    engine = Engine({"echo": Echo(), "parrot": Parrot()})
+    engine.close()
+    assert not any(worker.thread.is_alive() for worker in engine.workers.values())
