@@ -11,9 +11,10 @@ DIGITS = Path(__file__).parents[1] / "egs" / "digits"
 BUNDLE = {"recognizer": DIGITS / "exp" / "onnx", "voice": DIGITS / "tts" / "exp" / "onnx"}
 MADE_BY = {"recognizer": "bash egs/digits/run.sh", "voice": "bash egs/digits/tts/run.sh"}
 NOTE = """\
-These are the small models of `egs/digits`, trained in minutes on the Free Spoken Digit Dataset (CC BY-SA 4.0). The recogniser knows the ten English digits and strings of them, and writes digits for whatever else it hears; the
-voice says digits alone. Open others with `--recognizer FOLDER` and `--voice FOLDER`; `speech import` makes such folders
-of large public models.
+These are the small models of `egs/digits`, trained in minutes on the Free Spoken Digit Dataset (CC BY-SA 4.0). The
+recogniser knows the ten English digits and strings of them, and writes digits for whatever else it hears; the voice
+says digits alone. Open others with `--recognizer FOLDER` and `--voice FOLDER`; `speech import` makes such folders of
+large public models.
 """
 
 
