@@ -1,5 +1,6 @@
 """A module to an ONNX file whose attention is fused."""
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from export.ops import IR_VERSION, OPSET, TRANSLATIONS, fused
 from speech.onnx_folder import label
 
+logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # of torchvision's absence
 EMBEDDED_BYTES = 1_500_000_000  # weights beyond go to NAME.onnx_data: a protobuf holds 2 GB
 
 
