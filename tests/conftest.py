@@ -56,3 +56,8 @@ def voice_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[P
         found[kind] = saved(tmp_path_factory.mktemp(kind), model, parts()), tmp_path_factory.mktemp(f"{kind}_graphs")
         export_voice(*found[kind], ["32"])
     return found
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Trainings first: some fork, and an export starts threads of autograd that no fork survives."""
+    items.sort(key=lambda item: item.path.parent.name != "training")

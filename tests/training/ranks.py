@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import socket
+import traceback
 
 from speech.training.callbacks import Stopped
 
@@ -24,6 +25,8 @@ def start_ranks(work, world=2):
             code = 0
         except Stopped as stop:
             code = stop.exit_code
+        except BaseException:
+            traceback.print_exc()  # os._exit would say nothing
         finally:
             os._exit(code)
 
