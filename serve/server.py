@@ -18,11 +18,10 @@ from serve.engine import Engine
 from serve.limits import Limits
 from serve.sessions import DEVICES
 from speech.errors import SpeechError
-from speech.onnx_folder import PRECISIONS, read_json
+from speech.onnx_folder import PRECISIONS, is_voice
 from speech.open import open_recognizer, open_synthesizer
 
 log = logging.getLogger(__name__)
-VOICES = ("fastspeech", "transformer_tts")  # model_type of those that speak
 KEYS = "SPEECH_API_KEYS"
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -52,8 +51,9 @@ def open_models(named: Sequence[str], device: str, precision: str, threads: int)
         name, _, folder = one.partition("=")
         if not (name and folder) or name in models:
             raise SpeechError(f"--model {one}: give NAME=FOLDER, each name once")
-        speaks = read_json(Path(folder) / "config.json").get("model_type") in VOICES
-        models[name] = (open_synthesizer if speaks else open_recognizer)(folder, device, precision, threads)
+        models[name] = (open_synthesizer if is_voice(Path(folder)) else open_recognizer)(
+            folder, device, precision, threads
+        )
     return models
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from speech.errors import SpeechError
-from speech.onnx_folder import PRECISIONS, read_json
+from speech.onnx_folder import PRECISIONS, is_voice
 
 
 def add_export(commands) -> None:
@@ -33,7 +33,7 @@ def export(args: argparse.Namespace) -> int:
         if precisions != ["32"]:
             raise SpeechError(f"--precision {' '.join(precisions)}: voices for piper are of 32")
         export_piper(source, out)
-    elif _is_voice(source):
+    elif is_voice(source):
         from export.voice_package import export_voice
 
         export_voice(source, out, precisions)
@@ -45,14 +45,10 @@ def export(args: argparse.Namespace) -> int:
     return 0
 
 
-def _is_voice(folder: Path) -> bool:
-    return read_json(folder / "config.json").get("model_type") in ("fastspeech", "transformer_tts")
-
-
 def check(args: argparse.Namespace) -> int:
     failed, source, out = 0, Path(args.model), Path(args.out)
     tools = Path(args.cuda_stub) if args.cuda_stub is not None else None
-    if _is_voice(source):
+    if is_voice(source):
         from export.voice_check import check_voice
 
         if args.check or tools is not None:

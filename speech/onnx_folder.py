@@ -113,3 +113,8 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise SpeechError(f"{path} is no JSON object: export the model anew")
     return values
+
+
+def is_voice(folder: Path) -> bool:
+    """Whether a model folder, exported or not, speaks. SpeechError where it has no config.json."""
+    return read_json(folder / "config.json").get("model_type") in ("fastspeech", "transformer_tts")
