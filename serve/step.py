@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from serve.sessions import Session
+from speech.errors import SpeechError
 from speech.search.beam import Scores, memory_rows
 
 ROOM = 32  # places of a new buffer, doubled when they are full
@@ -26,6 +27,8 @@ class Decoder:
         self.decoder, self.gather = decoder, gather
         cache = decoder.inputs["past_key_0"]
         _, self.heads, _, self.head_size = cache.shape
+        if cache.type == "tensor(bfloat16)":
+            raise SpeechError("precision bf16: numpy has no such caches; choose 16 or 32")
         self.dtype = np.float16 if cache.type == "tensor(float16)" else np.float32
         self.names = [name.removeprefix("present") for name in decoder.outputs if name.startswith("present")]
 
