@@ -1,6 +1,7 @@
 """`speech synthesize`: texts in, sound out."""
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -24,7 +25,8 @@ def add_synthesize(commands) -> None:
     p.add_argument("text", nargs="*", help="what to say (default: a text from each line of --input_file or stdin)")
     p.add_argument("-m", "--model", required=True, help="voice folder, exported or not")
     p.add_argument("-i", "--input_file", "--input-file", help="a text on each line; - is stdin")
-    p.add_argument("-f", "--output_file", "--output-file", help="one text to this file: wav, flac, ogg, opus, mp3")
+    p.add_argument("-f", "--output_file", "--output-file", help="all of the text to this file: wav, flac, ogg, opus,"
+                   " mp3; - is stdout, as wav")  # fmt: skip
     p.add_argument("-d", "--output_dir", "--output-dir", default=".", help="folder of 1.wav, 2.wav ... (default: here)")
     p.add_argument("--output_raw", "--output-raw", action="store_true", help="16-bit samples to stdout, as they come")
     p.add_argument("-s", "--speaker", help="name of one of several speakers")
@@ -47,21 +49,20 @@ def _texts(args: argparse.Namespace) -> Iterator[bytes]:
         return
     try:
         with sys.stdin.buffer if args.input_file in (None, "-") else open(args.input_file, "rb") as file:
-            yield from (line for line in file if line.strip())
+            yield from [file.read()] if args.output_file else (line for line in file if line.strip())
     except OSError as error:
         raise SpeechError(f"--input_file {args.input_file}: cannot be read ({error.strerror})") from None
 
 
 def synthesize(args: argparse.Namespace) -> int:
     import numpy as np
+    import soundfile as sf
     from tqdm import tqdm
 
     from speech.audio.write import pcm16, write_audio
     from speech.open import open_synthesizer
     from speech.talker import Manner
 
-    if args.output_file and not args.text:
-        raise SpeechError("--output_file takes one text, given at the end of the command; --output_dir takes many")
     manner = Manner(**{name: getattr(args, name) for name in Manner.__dataclass_fields__})
     voice = open_synthesizer(args.model, args.device, args.precision, args.threads)
     failed, out = 0, Path(args.output_dir)
@@ -84,7 +85,10 @@ def synthesize(args: argparse.Namespace) -> int:
                 dropped.update(dict.fromkeys(silent))
                 samples += len(piece)
                 bar.update(len(piece) / voice.sample_rate)
-            if not args.output_raw:
+            if args.output_file == "-" and not args.output_raw:
+                sf.write(whole := io.BytesIO(), np.concatenate(pieces), voice.sample_rate, "PCM_16", format="WAV")
+                sys.stdout.buffer.write(whole.getvalue())
+            elif not args.output_raw:
                 path = Path(args.output_file or out / f"{number}.wav")
                 write_audio(path, np.concatenate(pieces), voice.sample_rate)
                 if not args.quiet:

@@ -93,6 +93,35 @@ def test_transcribe_writes_one_format_where_it_is_told(tiny_model: Path, wav: Pa
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["a.srt"]
 
 
+@pytest.mark.parametrize(("flags", "name"), [([], "txt"), (["-f", "srt", "--quiet"], "srt")])
+def test_what_comes_by_a_pipe_leaves_by_one(
+    flags: list[str], name: str, exported: Path, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert run("transcribe", exported, wav, "-f", name, "-o", tmp_path / "out") == 0
+    (tmp_path / "empty").mkdir()
+    code = f"from speech.cli import main; main({['transcribe', str(exported), '-', '--device', 'cpu', *flags]!r})"
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input=wav.read_bytes(), capture_output=True, cwd=tmp_path / "empty")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == (tmp_path / "out" / f"a.{name}").read_bytes() != b""
+    assert not list((tmp_path / "empty").iterdir())
+    done = subprocess.run(command, input=b"no audio", capture_output=True, cwd=tmp_path / "empty")
+    assert done.returncode == 1 and done.stderr.startswith(b"error: <stdin>: not audio of a known kind")
+
+
+@pytest.mark.parametrize("choice", ["auto", "false"])
+def test_drafts_can_be_left_out(
+    choice: str, exported: Path, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from speech.search.speculative import Speculative
+
+    drafts = []
+    monkeypatch.setattr("speech.transcriber.Speculative", lambda *given: drafts.append(1) or Speculative(*given))
+    assert run("transcribe", exported, wav, "--speculative", choice, "--device", "cpu", "-o", tmp_path) == 0
+    assert bool(drafts) == (choice == "auto")
+
+
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [

@@ -82,6 +82,21 @@ def test_raw_samples_are_those_of_the_file(plain, tmp_path, monkeypatch, capsysb
     assert capsysbinary.readouterr().out == pcm16(np.concatenate(waveforms))
 
 
+@pytest.mark.parametrize("source", ["stdin", "file", "argument"])
+def test_all_of_a_text_is_one_file_or_goes_down_the_pipe(source, plain, tmp_path, monkeypatch, capfdbinary):
+    text = "\n".join(LINES)
+    (tmp_path / "in.txt").write_text(text)
+    given = {"stdin": [], "file": ["-i", tmp_path / "in.txt"], "argument": ["--", text]}[source]
+    for target in ("-", tmp_path / "a.wav"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        assert run("-m", plain, "-f", target, *given) == 0
+        if target == "-":
+            piped = capfdbinary.readouterr().out
+    assert piped == (tmp_path / "a.wav").read_bytes()
+    write_audio(tmp_path / "b.wav", Synthesizer(plain, "cpu").waveform(text)[0], 8000)
+    assert piped == (tmp_path / "b.wav").read_bytes()
+
+
 def test_quiet_is_quiet(plain, tmp_path, capfd):
     assert run("-m", plain, "-f", tmp_path / "a.wav", "--quiet", "--threads", "1", "--", "so") == 0
     assert capfd.readouterr() == ("", "")
@@ -98,7 +113,7 @@ def test_quiet_is_quiet(plain, tmp_path, capfd):
         (["-m", "{plain}", "--length-scale", "9", "--", "so"], 2, "length_scale 9 is outside 0.25 ... 4"),
         (["-m", "{plain}", "--volume", "nan", "--", "so"], 2, "volume nan is outside 0 ... 10"),
         (["-m", "{tmp}/nowhere", "--", "so"], 2, "nowhere"),
-        (["-m", "{plain}", "-f", "{tmp}/a.wav", "-i", "{tmp}/in.txt"], 2, "--output_file takes one text"),
+        (["-m", "{plain}", "-f", "{tmp}/a.wav", "-i", "{tmp}/none.txt"], 2, "none.txt: cannot be read (No such file"),
         (["-m", "{plain}", "-i", "{tmp}/none.txt"], 2, "none.txt: cannot be read (No such file"),
         (["-m", "{plain}", "-d", "{plain}/config.json", "--", "so"], 2, "give another --output_dir"),
         (["-m", "{plain}", "-f", "{tmp}/a.xyz", "--", "so"], 1, "suffix '.xyz' is none of .wav"),

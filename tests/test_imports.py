@@ -108,6 +108,7 @@ def test_nothing_but_the_command_line_imports(room: str, door: str):
         "speech.training.config",
         "speech.config",
         "speech.open",
+        "speech.bulk",
         "serve.transcriber",
         "serve.synthesizer",
         "serve.server",

@@ -1,0 +1,1 @@
+"""What runs the runtime elsewhere: containers, services, clusters."""
