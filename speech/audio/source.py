@@ -27,13 +27,9 @@ def open_blocks(
     source: Source | np.ndarray, sampling_rate: int | None, to_rate: int, limits: Limits
 ) -> Iterator[np.ndarray]:
     """Blocks [samples] of float32 at `to_rate`; an array [samples] in [-1, 1] needs its sampling_rate."""
-    name = name_of(source)
-    if not isinstance(source, np.ndarray):
-        return stream(source, to_rate, limits=limits)
-    return _array_blocks(source, name, _checked_rate(source, name, sampling_rate, limits), to_rate)
-
-
-def _checked_rate(x: np.ndarray, name: str, rate: int | None, limits: Limits) -> int:
+    name, x, rate = name_of(source), source, sampling_rate
+    if not isinstance(x, np.ndarray):
+        return stream(x, to_rate, limits=limits)
     if x.ndim != 1 or not len(x):
         raise AudioError(f"{name}: needs samples in one dimension")
     if not np.issubdtype(x.dtype, np.floating):
@@ -45,7 +41,7 @@ def _checked_rate(x: np.ndarray, name: str, rate: int | None, limits: Limits) ->
         raise SpeechError(f"{name}: sampling_rate {rate} Hz is outside {low} ... {high} Hz")
     if len(x) > limits.max_seconds * rate:
         raise AudioError(f"{name}: {len(x) / rate:.1f} s long, the limit is {limits.max_seconds:g} s")
-    return rate
+    return _array_blocks(x, name, rate, to_rate)
 
 
 def _array_blocks(x: np.ndarray, name: str, rate: int, to_rate: int) -> Iterator[np.ndarray]:

@@ -1,10 +1,14 @@
 """Settings of a foreign model by dotted names: what ours cannot do is refused, nothing is guessed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
+
+import yaml
 
 from speech.errors import SpeechError
 
+FIXED: dict[str, dict[str, list[Any]]] = yaml.safe_load(Path(__file__).with_name("fixed.yaml").read_text())
 T = TypeVar("T")
 MAX_SIZE = 1_000_000
 MAX_COUNT = 1000  # of layers and of mel bins, built before the weights show how many there are
@@ -25,25 +29,25 @@ class Settings:
             node = node[key]
         return node
 
-    def _wrong(self, dotted: str, what: str) -> SpeechError:
+    def wrong(self, dotted: str, what: str) -> SpeechError:
         return SpeechError(f"{self.file}: {dotted} {repr(self.get(dotted))[:60]} {what}")
 
     def size(self, dotted: str, limit: int = MAX_SIZE) -> int:
         value = self.get(dotted)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
-            raise self._wrong(dotted, f"is not a whole number from 1 to {limit}")
+            raise self.wrong(dotted, f"is not a whole number from 1 to {limit}")
         return value
 
     def number(self, dotted: str, default: float | None = None, low: float = 0.0, high: float = 1e9) -> float:
         value = self.get(dotted, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-            raise self._wrong(dotted, f"is not a number from {low:g} to {high:g}")
+            raise self.wrong(dotted, f"is not a number from {low:g} to {high:g}")
         return float(value)
 
     def text(self, dotted: str) -> str:
         value = self.get(dotted)
         if not isinstance(value, str):
-            raise self._wrong(dotted, "is not a text")
+            raise self.wrong(dotted, "is not a text")
         return value
 
     def choose(self, dotted: str, choices: Mapping[Any, T], default: Any) -> T:
@@ -52,14 +56,17 @@ class Settings:
         for known, ours in choices.items():
             if value == known and isinstance(value, bool) == isinstance(known, bool):
                 return ours
-        raise self._wrong(dotted, f"is not known here, only {', '.join(repr(known) for known in choices)}")
+        raise self.wrong(dotted, f"is not known here, only {', '.join(repr(known) for known in choices)}")
+
+    def flag(self, dotted: str, default: bool) -> bool:
+        return self.choose(dotted, {True: True, False: False}, default)
 
     def demand(self, dotted: str, value: Any) -> None:
         """A value without which it is not the model that we know."""
         self.choose(dotted, {value: value}, None)
 
-    def check(self, fixed: Mapping[str, tuple[Any, ...]]) -> None:
+    def check(self, fixed: Mapping[str, Sequence[Any]]) -> None:
         """What ours does and has no option for. The first of the values is what an absent one means."""
         for dotted, values in fixed.items():
             if self.get(dotted, values[0]) not in values:
-                raise self._wrong(dotted, f"is not known here, only {values[0]!r}")
+                raise self.wrong(dotted, f"is not known here, only {values[0]!r}")

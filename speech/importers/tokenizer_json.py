@@ -7,10 +7,9 @@ model. The scores are lost, but for their order they mean nothing: it is that of
 import base64
 import binascii
 import struct
-from typing import Any
 
 from speech.errors import SpeechError
-from speech.importers.settings import Settings
+from speech.importers.settings import FIXED, Settings
 from speech.text.base import PAD
 
 # sentencepiece_model.proto: types of pieces, and of the model
@@ -21,31 +20,24 @@ BYTES = [f"<0x{i:02X}>" for i in range(256)]
 STRIP = {"type": "Strip", "strip_left": False, "strip_right": True}
 JOIN = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "\u2581"}
 BLANKS = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True}
-FIXED: dict[str, tuple[Any, ...]] = {
-    "model.dropout": (None,),
-    "model.continuing_subword_prefix": (None,),
-    "model.end_of_word_suffix": (None,),
-    "model.ignore_merges": (False,),
-}
 
 
-def sentencepiece_model(values: dict[str, Any], what: str) -> bytes:
-    """The bytes of a tokenizer.model. SpeechError, beginning with `what`, for what no such model can hold."""
-    config = Settings(values, what)
+def sentencepiece_model(config: Settings) -> bytes:
+    """The bytes of a tokenizer.model. SpeechError, beginning with the file, for what no such model can hold."""
     config.demand("model.type", "BPE")
     config.demand("model.fuse_unk", True)
-    config.check(FIXED)
+    config.check(FIXED["tokenizer"])
     if config.get("pre_tokenizer") != BLANKS:
-        raise SpeechError(f"{what}: pre_tokenizer is not SentencePiece's")
+        raise config.wrong("pre_tokenizer", "is not SentencePiece's")
     pieces, unknown = _pieces(config), config.text("model.unk_token")
     kinds = _added(config, pieces)
+    if halves := [piece for piece in pieces if any("\ud800" <= c <= "\udfff" for c in piece)]:
+        raise SpeechError(f"{config.file}: the piece {halves[0][:40]!r} has half a character")
     if unknown not in pieces:
-        raise SpeechError(f"{what}: model.unk_token {unknown[:40]!r} is no piece")
+        raise config.wrong("model.unk_token", "is no piece")
     fallback = config.get("model.byte_fallback") is True and set(BYTES) <= set(pieces)
     kinds |= {**(dict.fromkeys(BYTES, BYTE) if fallback else {}), unknown: UNKNOWN}
-    ranks: dict[str, int] = {}
-    for left, right in _merges(config):
-        ranks.setdefault(left + right, len(ranks))
+    ranks = {piece: i for i, piece in enumerate(dict.fromkeys(_merges(config)))}
     out = b""
     for piece in pieces:
         score = _varint(2 << 3 | 5) + struct.pack("<f", -ranks.get(piece, len(ranks)))
@@ -57,23 +49,18 @@ def sentencepiece_model(values: dict[str, Any], what: str) -> bytes:
 def _pieces(config: Settings) -> list[str]:
     """In the order of their ids, which begin at 0."""
     vocabulary = config.get("model.vocab")
-    if not isinstance(vocabulary, dict) or sorted(map(str, vocabulary.values())) != sorted(
-        map(str, range(len(vocabulary)))
-    ):
-        raise SpeechError(f"{config.file}: model.vocab does not number its pieces from 0 on")
-    if halves := [piece for piece in vocabulary if any("\ud800" <= c <= "\udfff" for c in piece)]:
-        raise SpeechError(f"{config.file}: the piece {halves[0][:40]!r} has half a character")
+    numbers = vocabulary.values() if isinstance(vocabulary, dict) else [None]
+    if sorted(map(str, numbers)) != sorted(map(str, range(len(numbers)))):
+        raise config.wrong("model.vocab", "does not number its pieces from 0 on")
     return sorted(vocabulary, key=lambda piece: int(vocabulary[piece]))
 
 
-def _merges(config: Settings) -> list[tuple[str, str]]:
-    """Pairs, the most urgent first."""
+def _merges(config: Settings) -> list[str]:
+    """What each pair makes, the most urgent first."""
     merges = config.get("model.merges")
-    if not isinstance(merges, list) or not all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, str) for x in pair) for pair in merges
-    ):
-        raise SpeechError(f"{config.file}: model.merges is not a list of pairs")
-    return [(left, right) for left, right in merges]
+    if not isinstance(merges, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in merges):
+        raise config.wrong("model.merges", "is not a list of pairs")
+    return [f"{left}{right}" for left, right in merges]
 
 
 def _added(config: Settings, pieces: list[str]) -> dict[str, int]:
@@ -82,7 +69,7 @@ def _added(config: Settings, pieces: list[str]) -> dict[str, int]:
     if not isinstance(tokens, list) or not all(
         isinstance(t, dict) and isinstance(t.get("content"), str) and isinstance(t.get("id"), int) for t in tokens
     ):
-        raise SpeechError(f"{config.file}: added_tokens is not a list of tokens with an id")
+        raise config.wrong("added_tokens", "is not a list of tokens with an id")
     kinds: dict[str, int] = {}
     for token in sorted(tokens, key=lambda t: t["id"]):
         content, place = token["content"], token["id"]
@@ -101,11 +88,11 @@ def _charsmap(config: Settings) -> bytes:
     steps = steps if isinstance(steps, list) else []
     first = steps[0] if len(steps) == 3 and isinstance(steps[0], dict) else {}
     if steps[-2:] != [STRIP, JOIN] or len(steps) > 2 and first.get("type") != "Precompiled":
-        raise SpeechError(f"{config.file}: normalizer is not SentencePiece's")
+        raise config.wrong("normalizer", "is not SentencePiece's")
     try:
         return base64.b64decode(first.get("precompiled_charsmap") or "", validate=True)
     except (binascii.Error, TypeError, ValueError):
-        raise SpeechError(f"{config.file}: the charsmap of the normalizer is not base64") from None
+        raise config.wrong("normalizer", "has no charsmap in base64") from None
 
 
 def _varint(value: int) -> bytes:

@@ -1,13 +1,15 @@
 """The tokenizers of Canary (arXiv 2503.05931): a vocabulary for every language, or one for all."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from speech.errors import DataError, SpeechError
 from speech.text.base import BOS, FILE, PAD, SETTINGS, UNK, BaseTokenizer
-from speech.text.spe import BLANK_MARK, in_words, open_spe, pieces_of, read_part, unknown_characters
+from speech.text.files import read_part
+from speech.text.spe import BLANK_MARK, open_spe, outside, pieces_of
 
 SPECIALS, CONTEXT = "spl_tokens", "<|startofcontext|>"
 REGIONS = {"en": "en-US", "es": "es-ES", "fr": "fr-FR", "de": "de-DE"}
@@ -19,19 +21,22 @@ TIME = re.compile(r"(<\|[0-9]+\|>)")
 class _CanaryTokenizer(BaseTokenizer):
     """Marks of time such as `<|12|>`, counted in frames of 80 ms, may stand before and after the words of a text."""
 
-    def _timed(self, text: str, words: Callable[[str], list[int]]) -> list[int]:
+    def _encode(self, text: str, language: str | None) -> list[int]:
         parts = TIME.split(text)
         if len(parts) == 1:
-            return words(text)
+            return self._words(text, language)
         ids: list[int] = []
         for part in parts:
             if not TIME.fullmatch(part):
-                ids += (i for word in part.split() for i in words(word))
+                ids += (i for word in part.split() for i in self._words(word, language))
             elif part in self._specials:
                 ids.append(self._specials[part])
             else:
                 raise DataError(f"the tokenizer has no mark of time {part[:40]}")
         return ids
+
+    @abstractmethod
+    def _words(self, text: str, language: str | None) -> list[int]: ...
 
 
 class AggregateTokenizer(_CanaryTokenizer):
@@ -77,6 +82,14 @@ class AggregateTokenizer(_CanaryTokenizer):
     def settings(self) -> dict[str, Any]:
         return {"models": list(self._models)}
 
+    def _words(self, text: str, language: str | None) -> list[int]:
+        name = self._name(language)
+        sp, first = self._spes[name], self.offsets[name]
+        ids = [first + i for i in sp.encode(text)]
+        if first + sp.unk_id() in ids:
+            raise outside(sp, text, f" of '{name}'")
+        return ids
+
     def _name(self, language: str | None) -> str:
         """The sub-tokenizer of a language; without one, the only there is."""
         names = [name for name in self._models if name != SPECIALS]
@@ -87,19 +100,6 @@ class AggregateTokenizer(_CanaryTokenizer):
                 return str(name)
         what = "a text needs its language, one of" if language is None else f"language '{language}' is not one of"
         raise SpeechError(f"{what} {', '.join(names)}")
-
-    def _encode(self, text: str, language: str | None) -> list[int]:
-        name = self._name(language)
-        sp, first = self._spes[name], self.offsets[name]
-
-        def words(text: str) -> list[int]:
-            ids = [first + i for i in sp.encode(text)]
-            if first + sp.unk_id() in ids:
-                characters = in_words(unknown_characters(sp, text))
-                raise DataError(f"characters outside the vocabulary of '{name}': {characters}; normalise the text")
-            return ids
-
-        return self._timed(text, words)
 
 
 class UnifiedTokenizer(_CanaryTokenizer):
@@ -140,19 +140,17 @@ class UnifiedTokenizer(_CanaryTokenizer):
     def encode_context(self, text: str, language: str) -> list[int]:
         """Its first word has no blank before it: it follows the symbol that opens the context."""
         opened = [*self.prompt_lead, self.special(CONTEXT)]
-        return self._words(text, opened, CONTEXT) if text else []
+        return self._known(self._sp.encode(CONTEXT + text)[len(opened) :], text)
 
-    def _encode(self, text: str, language: str | None) -> list[int]:
-        return self._timed(text, self._words)
+    def _words(self, text: str, language: str | None) -> list[int]:
+        return self._known(self._sp.encode(text), text)
 
-    def _words(self, text: str, before: Sequence[int] = (), opening: str = "") -> list[int]:
-        """Ids after those of the opening."""
-        ids = self._sp.encode(opening + text)[len(before) :]
+    def _known(self, ids: list[int], text: str) -> list[int]:
+        """DataError for ids that no text may give."""
         if self._silent.intersection(ids):
             if symbols := [self.pieces[i] for i in ids if i in self._silent and i != self.unk_id]:
                 raise DataError(f"the text holds '{symbols[0]}', a special symbol of the tokenizer; take it out")
-            characters = in_words(unknown_characters(self._sp, text))
-            raise DataError(f"characters outside the vocabulary: {characters}; normalise the text")
+            raise outside(self._sp, text)
         return ids
 
     def _text(self, ids: list[int]) -> str:

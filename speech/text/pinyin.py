@@ -3,7 +3,6 @@
 import re
 from typing import NoReturn
 
-from speech.errors import SpeechError
 from speech.text.phonemes import BLANK, HAN, Phonemizer, without_sound
 
 TOKEN = re.compile(rf"[{HAN}]+|[A-Za-z]|[\s'-]+|.")
@@ -15,11 +14,9 @@ class PinyinPhonemizer(Phonemizer):
     kind = "pinyin"
 
     def _phrase(self, text: str) -> list[str]:
-        try:
-            from pypinyin import Style, lazy_pinyin
-            from pypinyin.contrib.tone_convert import to_finals_tone3, to_initials
-        except ImportError:
-            raise SpeechError("no pypinyin; install it: pip install pypinyin") from None
+        from pypinyin import Style, lazy_pinyin  # its dictionaries are large
+        from pypinyin.contrib.tone_convert import to_finals_tone3, to_initials
+
         tokens: list[str] = []
         for part in TOKEN.findall(text):
             if re.match(f"[{HAN}]", part):

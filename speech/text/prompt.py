@@ -45,7 +45,7 @@ class Prompt:
         ids = list(tokenizer.prompt_lead)
         for slot in FORMATS[format]:
             if slot == "context":
-                ids += tokenizer.encode_context(self.context, self.target_language) if self.context else []
+                ids += tokenizer.encode_context(self.context, self.target_language)
             else:
                 ids.append(tokenizer.special(self._symbol(slot)))
         return ids
@@ -58,12 +58,16 @@ class Prompt:
         return f"<|{getattr(self, slot)}|>" if slot == "task" or slot in LANGUAGES else slot
 
     def _check(self, tokenizer: BaseTokenizer, format: str) -> None:
-        choices = [("prompt format", format, FORMATS), ("task", self.task, TASKS), ("emotion", self.emotion, EMOTIONS)]
-        choices += [("language", language, tokenizer.languages) for language in dict.fromkeys(self._languages)]
-        for what, value, possible in choices:
+        source, target = self.source_language, self.target_language
+        for what, value, possible in (
+            ("prompt format", format, FORMATS),
+            ("task", self.task, TASKS),
+            ("emotion", self.emotion, EMOTIONS),
+            ("language", source, tokenizer.languages),
+            ("language", target, tokenizer.languages),
+        ):
             if value not in possible:
                 raise SpeechError(f"{what} '{value}' is not one of {', '.join(possible)}")
-        source, target = self._languages
         if (self.task == "translate") != (source != target):
             other = "the same language" if source != target else "another target language"
             raise SpeechError(f"task '{self.task}' from '{source}' to '{target}': it needs {other}")
@@ -75,7 +79,3 @@ class Prompt:
             if asked and field.name not in slots and field.name not in ("task", *LANGUAGES):
                 own = ", ".join(slot for slot in slots if not slot.startswith("<")) or "none"
                 raise SpeechError(f"prompt format '{format}' has no slot for {field.name}, its slots are: {own}")
-
-    @property
-    def _languages(self) -> tuple[str, str]:
-        return self.source_language, self.target_language

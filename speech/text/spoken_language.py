@@ -1,13 +1,16 @@
 """What reading aloud needs to know of a language, and its numbers in words."""
 
 import re
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from speech.errors import SpeechError
 
-Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
+Said = str | Callable[[re.Match[str]], str]  # for what a pattern matches
 LONGEST_NUMBER = 15  # digits; longer ones are read digit by digit
 TEXT_END = re.compile(r"[\s\"')\]]*$")
 POINTS = {"it": "virgola", "id": "koma", "vi": "phẩy"}  # those that num2words lacks
@@ -39,7 +42,7 @@ class Language:
     letters: Mapping[str, str] = field(default_factory=dict)  # names of the letters; without them none is spelt
     words: frozenset[str] = frozenset()  # short ones that look like acronyms in capitals, or have no vowel
     starts: str = ""  # where a number may be an ordinal by its full stop: the words that begin a sentence after one
-    rules: Sequence[Rule] = ()
+    rules: Sequence[tuple[str, Said]] = ()
 
     @property
     def amount(self) -> str:
@@ -59,7 +62,7 @@ class Language:
         return self.cardinal(value, "year" if value in self.years else "cardinal")
 
     def digits(self, digits: str) -> str:
-        return " ".join(self.cardinal(int(digit)) for digit in digits if digit.isdigit())
+        return " ".join(self.cardinal(int(digit)) for digit in digits if digit.isdecimal())
 
     def number(self, text: str) -> str:
         """What `amount` matches, in words; digit by digit with a leading zero, behind the point or when too long."""
@@ -76,7 +79,7 @@ class Language:
 
     def spell(self, text: str) -> str:
         """Letter by letter, digits too."""
-        return " ".join(self.digits(c) if c.isdigit() else self.letters.get(c.lower(), c) for c in text)
+        return " ".join(self.digits(c) if c.isdecimal() else self.letters.get(c.lower(), c) for c in text)
 
 
 @lru_cache(4096)
@@ -110,13 +113,13 @@ def stop(m: re.Match[str]) -> str:
     return "." if m[0].endswith(".") and TEXT_END.match(m.string, m.end()) else ""
 
 
-def table(lines: str) -> dict[str, str]:
-    """`key value` pairs divided by commas; `~` stands for a blank in a key."""
-    pairs = (entry.split(maxsplit=1) for entry in lines.split(",") if entry.strip())
-    return {key.replace("~", " "): value.strip() for key, value in pairs}
-
-
-def counted(lines: str, plural: str) -> dict[str, tuple[str, str]]:
-    """`key one many` divided by commas, or `key one` where many is one with this ending; `~` stands for a blank."""
-    rows = ([part.replace("~", " ") for part in entry.split()] for entry in lines.split(","))
-    return {key: (one, many[0] if many else one + plural) for key, one, *many in rows}
+def tables(code: str) -> dict[str, Any]:
+    """Fields of a Language out of its file, such as en.toml."""
+    found = tomllib.loads(Path(__file__).with_name(f"{code}.toml").read_text(encoding="utf-8"))
+    plural = found.pop("plural")
+    for name in ("money", "units"):
+        rows = found[name].items()
+        found[name] = {key: (said, said + plural) if isinstance(said, str) else tuple(said) for key, said in rows}
+    found["letters"] = dict(zip(found.pop("alphabet"), found["letters"].split(), strict=True))
+    found["words"] = frozenset(found["words"].split())
+    return {"code": code, **found}

@@ -2,10 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 
-from speech.text.spoken_language import Language, Rule, stop
+from speech.text.spoken_language import Language, Said, stop
 
 MARKS = ",.?!;:"
 LETTER = r"[^\W\d_]"
@@ -14,24 +14,22 @@ TELEPHONE = r"\+\d[\d\s()/-]{5,}\d|\(\d{3}\)\s?\d{3}-\d{4}|(?<![\w-])\d{3}-\d{4}
 
 
 @lru_cache(64)
-def rules_of(lang: Language) -> list[Rule]:
+def rules_of(lang: Language) -> list[tuple[re.Pattern[str], Said]]:
     """In the order in which they are applied."""
     n = lang.amount
-    rules: list[Rule] = []
+    rules: list[tuple[re.Pattern[str], Said]] = []
 
-    def rule(pattern: str, say: Callable[[re.Match[str]], str]) -> None:
+    def rule(pattern: str, say: Said) -> None:
         rules.append((re.compile(pattern), say))
 
     if lang.symbols:
-        rule(
-            r"(?<![\w.+-])(?:(?:https?://|www\.)\S+|[\w.+-]+@[\w-]+\.[\w.-]+)",
-            lambda m: _address(m[0], lang),
-        )
+        rule(r"(?<![\w.+-])(?:(?:https?://|www\.)\S+|[\w.+-]+@[\w-]+\.[\w.-]+)", lambda m: _address(m[0], lang))
     if lang.decimal == ",":  # 1 234 567
         rule(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?!\d)", lambda m: m[0].replace(" ", ""))
     else:
         rule(r"(?<![\w.])\.(\d+)", lambda m: f"{lang.point} {lang.digits(m[1])}")
-    rules += lang.rules
+    for pattern, say in lang.rules:
+        rule(pattern, say)
     if lang.money:
         signs, scales = _any(lang.money), _any(lang.scales)
         rule(rf"({signs})\s?({n})(?:\s?({scales})(?!\w))?", lambda m: _money(lang, m[1], m[2], m[3]))
@@ -42,7 +40,7 @@ def rules_of(lang: Language) -> list[Rule]:
         rule(rf"({n})\s?({_any(lang.units)})(?![\w/])", lambda m: lang.count(m[1], lang.units[m[2]]))
         short = {**lang.abbreviations, **lang.endings}
         short |= {key[0].upper() + key[1:]: value for key, value in short.items()}
-        keys = "|".join(_spaced(key) for key in sorted(short, key=len, reverse=True))
+        keys = _any(short).replace(r"\ ", r"\s?")  # `z. B.` with or without its blank
         short = {key.replace(" ", ""): value for key, value in short.items()}
         rule(rf"(?<!\w)(?:{keys})(?!\w)", lambda m: f"{short[''.join(m[0].split())]}{stop(m)} ")
         dotted = rf"(?<![\w.])(?:(?:{LETTER}\.){{2,}}|(?:{LETTER}\.)+{LETTER}(?!\w))"
@@ -54,15 +52,15 @@ def rules_of(lang: Language) -> list[Rule]:
     rule(version, lambda m: f" {f' {lang.point} '.join(lang.number(part) for part in m[0].split('.'))} ")
     if lang.letters:
         rule(r"(?<![^\W_])(?=[^\W_]*\d)(?=[^\W_]*[a-zA-Z])[^\W_]+", lambda m: _code(m[0], lang))
-        rule(r"(?<=[a-z]{3})(?=[A-Z][a-z]{2})|(?<=[A-Z])(?=[A-Z][a-z]{2})", lambda m: " ")  # ContentFilter, QMPers
+        rule(r"(?<=[a-z]{3})(?=[A-Z][a-z]{2})|(?<=[A-Z])(?=[A-Z][a-z]{2})", " ")  # ContentFilter, QMPers
     rule(n, lambda m: f" {_number(m[0], lang)} ")
     if lang.symbols:
         rule(r"(?:(?<=[^\W_])|(?<!\S))\.(?=[^\W_])|:(?=[\\/])", lambda m: f" {lang.symbols[m[0]]} ")
         rule(f"[{re.escape(''.join(set(lang.symbols) - set(MARKS) - set('-~')))}]", lambda m: f" {lang.symbols[m[0]]} ")
-    rule(r"(?<=\w)\s+[(\[{]\s*(?=\w)", lambda m: ", ")
-    rule(r"[)\]}](?=\s+[\w-])", lambda m: ",")
-    rule(r"–+|--+|(?<![^\W_])-|-(?![^\W_])", lambda m: " - ")
-    rule(r"\s-\s(?:\s*-\s)*", lambda m: " - ")
+    rule(r"(?<=\w)\s+[(\[{]\s*(?=\w)", ", ")
+    rule(r"[)\]}](?=\s+[\w-])", ",")
+    rule(r"–+|--+|(?<![^\W_])-|-(?![^\W_])", " - ")
+    rule(r"\s-\s(?:\s*-\s)*", " - ")
     if lang.letters:
         rule(rf"({LETTER}+)((?:'{LETTER}+)*)", lambda m: (_word(m[1], lang) if m[2] in ("", "'s") else m[1]) + m[2])
     return rules
@@ -70,11 +68,6 @@ def rules_of(lang: Language) -> list[Rule]:
 
 def _any(keys: Iterable[str]) -> str:
     return "|".join(re.escape(key) for key in sorted(keys, key=len, reverse=True))
-
-
-def _spaced(abbreviation: str) -> str:
-    """`z. B.` with or without its blank."""
-    return r"\s?".join(re.escape(part) for part in abbreviation.split())
 
 
 def _address(text: str, lang: Language) -> str:
@@ -106,7 +99,7 @@ def _code(text: str, lang: Language) -> str:
     if re.fullmatch(r"0x[0-9a-fA-F]+|(?=.*[a-f])[0-9a-f]{4,}", text):
         return lang.spell(text)
     runs = re.findall(rf"\d+|{LETTER}+", text)
-    said = {r: lang.number(r) if r.isdigit() and len(r) < 3 else lang.spell(r) for r in runs}
+    said = {r: lang.number(r) if r.isdecimal() and len(r) < 3 else lang.spell(r) for r in runs}
     return " ".join(r if len(r) > 1 and r.isalpha() else said[r] for r in runs)
 
 

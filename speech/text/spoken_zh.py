@@ -34,7 +34,7 @@ ZH = _Mandarin(
     point="点",
     to="到",
     rules=(
-        (re.compile(r"(\d+(?:\.\d+)?)\s?[%％]"), lambda m: f"百分之{ZH.number(m[1])}"),
-        (re.compile(r"(?<!\d)(\d{4})(?=年)"), lambda m: ZH.cardinal(int(m[1]), "year")),
+        (r"(\d+(?:\.\d+)?)\s?[%％]", lambda m: f"百分之{ZH.number(m[1])}"),
+        (r"(?<!\d)(\d{4})(?=年)", lambda m: ZH.cardinal(int(m[1]), "year")),
     ),
 )

@@ -5,13 +5,14 @@ import io
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import sentencepiece
 
 from speech.errors import DataError, SpeechError
 from speech.text.base import BOS, EOS, FILE, PAD, UNK, BaseTokenizer
-from speech.text.spe import BLANK_MARK, in_words, open_spe, pieces_of, read_file
+from speech.text.files import read_file, read_part, told_of
+from speech.text.spe import BLANK_MARK, open_spe, outside, pieces_of
 
 CONTROLS = ("<|nospeech|>", "<|transcribe|>", "<|translate|>", "<|pnc|>", "<|nopnc|>")
 
@@ -27,24 +28,25 @@ class Tokenizer(BaseTokenizer):
 
     def __init__(self, model: bytes):
         self.model = model
-        self._sp = open_spe(model)
+        self._sp = open_spe(model, FILE)
         pieces = pieces_of(self._sp)
         layout = [PAD, UNK, EOS, BOS, *CONTROLS]
         if pieces[: len(layout)] != layout:
             raise SpeechError(f"tokenizer begins with {pieces[:4]}, not with {layout[:4]}: it was not trained here")
-        super().__init__(
-            pieces, {p: i for i, p in enumerate(pieces) if self._sp.is_control(i) or self._sp.is_unknown(i)}
-        )
+        specials = [i for i in range(len(pieces)) if self._sp.is_control(i) or self._sp.is_unknown(i)]
+        super().__init__(pieces, {pieces[i]: i for i in specials})
         self.blank_id = self.pad_id
         self.languages = [name[2:-2] for name in self._specials if name not in layout]
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
         """SpeechError for a file that is missing, broken or of another layout."""
-        try:
+        with told_of(f"tokenizer {path}"):
             return cls(read_file(Path(path)))
-        except SpeechError as error:
-            raise SpeechError(f"tokenizer {path}: {error}") from None
+
+    @classmethod
+    def from_folder(cls, folder: Path, settings: dict[str, Any]) -> "Tokenizer":
+        return cls(read_part(folder, FILE))
 
     def files(self) -> dict[str, bytes]:
         return {FILE: self.model}
@@ -63,8 +65,6 @@ class Tokenizer(BaseTokenizer):
 
         `vocab_size` is an upper limit that counts specials and the 256 byte pieces; see `size` for what came out.
         """
-        if kind not in ("bpe", "char"):
-            raise SpeechError(f"tokenizer kind '{kind}' is not one of bpe, char")
         lines = [line for text in texts if (line := " ".join(text.split()))]
         if not lines:
             raise DataError("no text to train a tokenizer on: every transcript is empty")
@@ -74,6 +74,7 @@ class Tokenizer(BaseTokenizer):
         if vocab_size < needed:
             hint = " or set byte_fallback to false" if byte_fallback else ""
             raise SpeechError(f"vocab_size {vocab_size} is below {needed}, what the characters need: raise it{hint}")
+        longest = max(len(line.encode()) for line in lines)
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
@@ -84,8 +85,7 @@ class Tokenizer(BaseTokenizer):
             byte_fallback=byte_fallback,
             character_coverage=1.0,
             normalization_rule_name="identity",  # speech.text.normalize is the one place that changes a text
-            max_sentence_length=max(len(line.encode()) for line in lines)
-            + 10,  # longer ones would be left out silently
+            max_sentence_length=longest + 10,  # longer ones would be left out silently
             num_threads=1,
             minloglevel=3,
             control_symbols=controls,
@@ -99,9 +99,8 @@ class Tokenizer(BaseTokenizer):
             bos_piece=BOS,
         )
         tokenizer = cls(model.getvalue())
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(model.getvalue())
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(model.getvalue())
         return tokenizer
 
     @cached_property
@@ -113,12 +112,7 @@ class Tokenizer(BaseTokenizer):
         """`<unk>` is never returned; the languages have one vocabulary."""
         ids: list[int] = self._sp.encode(text)
         if self.unk_id in ids or BLANK_MARK in text:
-            known = {c for piece in self.pieces if piece not in self._specials for c in piece} - {BLANK_MARK}
-            unknown = [c for c in dict.fromkeys(text) if c not in known and c != " "]
-            named = in_words(unknown)
-            raise DataError(
-                f"characters outside the vocabulary: {named}; normalise the text or train with byte_fallback"
-            )
+            raise outside(self._sp, text, hint=" or train with byte_fallback")
         return ids
 
     def _text(self, ids: list[int]) -> str:

@@ -118,13 +118,13 @@ def bird(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("payload", "not a FireRedASR checkpoint"),
-        ("cut", "not a FireRedASR checkpoint"),
-        ("empty", "not a FireRedASR checkpoint"),
-        ("text", "not a FireRedASR checkpoint"),
+        ("payload", "model.pth.tar: broken, or more than weights"),
+        ("cut", "model.pth.tar: broken, or more than weights"),
+        ("empty", "model.pth.tar: broken, or more than weights"),
         ("no args", "not a FireRedASR checkpoint"),
-        ("no weights", "model_state_dict is not a mapping of names to weights"),
-        ("number", "model_state_dict is not a mapping of names to weights"),
+        ("no weights", "model_state_dict: not a mapping of names to weights"),
+        ("no name", "model_state_dict: not a mapping of names to weights"),
+        ("number", "model_state_dict: not a mapping of names to weights"),
         ("no model.pth.tar", "model.pth.tar: cannot be read"),
         ("no cmvn.ark", "cmvn.ark: cannot be read"),
         ("no dict.txt", "dict.txt: cannot be read"),
@@ -135,11 +135,11 @@ def bird(tmp_path, monkeypatch):
         ("cut dict", "dict.txt has .* tokens, the model"),
         ("cut pieces", "not a whole SentencePiece model"),
         ("key", "1 weights of the checkpoint are not known: encoder.new_thing.weight"),
-        ("shape", r"encoder.blocks.0.ff1.inner.weight is \(7, 7\), the model has \("),
-        ("lacks", "decoder.layers.0.attn.q.bias is missing"),
+        ("shape", r"encoder.blocks.0.ff1.inner.weight: .*\[7, 7\]"),
+        ("lacks", "Missing .*decoder.layers.0.attn.q.bias"),
         ("d_model", "arguments of the checkpoint: d_model 'wide' is not a whole number from 1 to"),
         ("n_head", "d_model .* is not a multiple of n_heads"),
-        ("odim", r"decoder.embed.weight is \("),
+        ("odim", "mismatch for decoder.embed.weight"),
     ],
 )
 def test_broken_firered_checkpoints_are_one_line(damage, message, bird, tmp_path):
@@ -150,22 +150,21 @@ def test_broken_firered_checkpoints_are_one_line(damage, message, bird, tmp_path
     checkpoint = folder / "model.pth.tar"
     whole = checkpoint.read_bytes()
     arguments, weights = firered.read_checkpoint(checkpoint)
-    package = {"args": argparse.Namespace(**arguments), "model_state_dict": {k: w.clone() for k, w in weights.items()}}
+    weights = {name: weight.clone() for name, weight in weights.items()}  # the file will change
+    package = {"args": argparse.Namespace(**arguments.values), "model_state_dict": weights}
     changes = {
         "payload": lambda: checkpoint.write_bytes(pickle.dumps({"args": Payload(), "model_state_dict": {}})),
         "cut": lambda: checkpoint.write_bytes(whole[: len(whole) // 2]),
         "empty": lambda: checkpoint.write_bytes(b""),
-        "text": lambda: checkpoint.write_bytes(b"not a checkpoint at all\n" * 9),
         "no args": lambda: package.pop("args"),
         "no weights": lambda: package.update(model_state_dict=[1]),
-        "number": lambda: package["model_state_dict"].update(x=3),
+        "number": lambda: weights.update(x=3),
+        "no name": lambda: weights.update({3: torch.zeros(1)}),
         "bad cmvn": lambda: (folder / "cmvn.ark").write_bytes(b"\0BDM \4\xff\xff\xff\x7f\4\xff\xff\xff\x7f"),
         "bad dict": lambda: (folder / "dict.txt").write_text("<blank> 0\n<unk> 7\n"),
-        "key": lambda: package["model_state_dict"].update({"encoder.new_thing.weight": torch.zeros(3)}),
-        "shape": lambda: package["model_state_dict"].update(
-            {"encoder.layer_stack.0.ffn1.net.1.weight": torch.zeros(7, 7)}
-        ),
-        "lacks": lambda: package["model_state_dict"].pop("decoder.layer_stack.0.self_attn.w_qs.bias"),
+        "key": lambda: weights.update({"encoder.new_thing.weight": torch.zeros(3)}),
+        "shape": lambda: weights.update({"encoder.layer_stack.0.ffn1.net.1.weight": torch.zeros(7, 7)}),
+        "lacks": lambda: weights.pop("decoder.layer_stack.0.self_attn.w_qs.bias"),
         "d_model": lambda: setattr(package["args"], "d_model", "wide"),
         "n_head": lambda: setattr(package["args"], "n_head", 7),
         "odim": lambda: setattr(package["args"], "odim", package["args"].odim + 1),
@@ -178,7 +177,7 @@ def test_broken_firered_checkpoints_are_one_line(damage, message, bird, tmp_path
     else:
         path = folder / files[damage[4:]]
         path.write_bytes(cut_at_a_line(path.read_bytes()))
-    if damage in ("no args", "no weights", "number", "key", "shape", "lacks", "d_model", "n_head", "odim"):
+    if damage in ("no args", "no weights", "no name", "number", "key", "shape", "lacks", "d_model", "n_head", "odim"):
         torch.save(package, checkpoint)
     with pytest.raises(SpeechError, match=message) as error:
         firered.read(folder)
@@ -233,11 +232,9 @@ def reshaped(data: bytes) -> bytes:
 HOSTILE = {
     "parent": plus((member("../evil"), b"x")),
     "absolute": plus((member("/tmp/evil"), b"x")),
-    "deep": plus((member("a/b/evil"), b"x")),
     "symlink": plus((member("link", tarfile.SYMTYPE, "/etc/passwd"), b"")),
     "hard link": plus((member("hard", tarfile.LNKTYPE, "model_config.yaml"), b"")),
     "fifo": plus((member("pipe", tarfile.FIFOTYPE), b"")),
-    "device": plus((member("dev", tarfile.CHRTYPE), b"")),
     "twice": plus((member("model_config.yaml"), b"a: 1")),
     "twice by another name": plus((member("./model_config.yaml"), b"a: 1")),
     "many": plus(*((member(f"m{i}"), b"") for i in range(1100))),
@@ -249,9 +246,7 @@ HOSTILE = {
     "heads do not divide": changed("model_config.yaml", lambda d: d.replace(b"n_heads: 4", b"n_heads: 5")),
     "beam is a text": changed("model_config.yaml", lambda d: d.replace(b"beam_size: 1", b"beam_size: wide")),
     "wrong type": changed("model_config.yaml", lambda d: d.replace(b"d_model: 64", b"d_model: wide")),
-    "no such tokenizer": changed(
-        "model_config.yaml", lambda d: d.replace(b"model_path: nemo:", b"model_path: nemo:no")
-    ),
+    "no such tokenizer": changed("model_config.yaml", lambda d: d.replace(b"model_path: nemo:", b"model_path: no")),
     "tokenizer path": changed("model_config.yaml", lambda d: d.replace(b"model_path: nemo:", b"model_path: ../")),
     "tokenizer cut": changed("_tokenizer.model", lambda d: d[: len(d) // 2]),
     "no tokenizer": lambda members, tmp_path: [m for m in members if not m[0].name.endswith("_tokenizer.model")],
@@ -271,7 +266,7 @@ def test_hostile_archives_are_one_line(damage, bird, tmp_path):
     with pytest.raises(SpeechError) as error:
         canary.read(path)
     if damage is HOSTILE["weights of another shape"]:
-        assert "encoder.blocks.1.conv.depthwise.weight is (3, 1, 9), the model has (64, 1, 9)" in str(error.value)
+        assert "mismatch for encoder.blocks.1.conv.depthwise.weight" in str(error.value)
     assert "\n" not in str(error.value) and sorted(os.listdir(tmp_path)) == before
 
 

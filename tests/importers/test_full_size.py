@@ -54,6 +54,7 @@ def test_the_key_list_is_complete_and_names_every_parameter_of_the_preset():
     import yaml
 
     from speech.importers.names import rename
+    from speech.importers.settings import Settings
     from speech.models.aed import AED
     from speech.nn.config import AEDConfig
 
@@ -61,9 +62,9 @@ def test_the_key_list_is_complete_and_names_every_parameter_of_the_preset():
         weights = {name: torch.empty(shape) for name, shape in names.items()}
         preset = AEDConfig.from_dict(yaml.safe_load((PRESETS / "firered-aed-l.yaml").read_text())["model"])
         model = AED(preset, V)
-    assert firered.model_config(ARGUMENTS, ctc=False) == preset
+    assert firered.model_config(Settings(ARGUMENTS, "x"), ctc=False) == preset
     ours = {name: tensor.shape for name, tensor in model.state_dict().items() if not name.startswith("frontend.")}
-    assert {name: t.shape for name, t in rename(weights, firered.RULES, firered.DROPPED).items()} == ours
+    assert {name: t.shape for name, t in rename(weights, "firered").items()} == ours
 
 
 def peak_kilobytes() -> int:

@@ -11,6 +11,8 @@ from speech.errors import SpeechError
 from speech.importers import hub
 
 FOLDER = Path(__file__).parent / "data" / "canary_folder"
+CANARY = ["config.json", "processor_config.json", "tokenizer.json"]
+WEIGHTS = ["model*.safetensors", "model.safetensors.index.json"]
 FIRERED = ["model.pth.tar", "cmvn.ark", "dict.txt", "train_bpe1000.model", "README.md", "config.yaml"]
 
 
@@ -47,17 +49,7 @@ def test_of_canary_the_archive_is_preferred(asked):
     ("family", "files", "wanted"),
     [
         ("firered", FIRERED, FIRERED[:4]),
-        (
-            "canary",
-            ["config.json", "processor_config.json", "tokenizer.json", "model-00001-of-00002.safetensors", "model.py"],
-            [
-                "config.json",
-                "processor_config.json",
-                "tokenizer.json",
-                "model*.safetensors",
-                "model.safetensors.index.json",
-            ],
-        ),
+        ("canary", [*CANARY, "model-00001-of-00002.safetensors", "model.py"], [*CANARY, *WEIGHTS]),
     ],
 )
 def test_nothing_but_the_files_of_the_family_is_fetched(asked, family, files, wanted):
@@ -97,10 +89,7 @@ REFUSED = SimpleNamespace(headers={}, request=None)
     [
         (GatedRepoError("no", response=REFUSED), "^org/name is gated: accept its terms on its page, then log in with"),
         (RepositoryNotFoundError("no", response=REFUSED), "^org/name: no such model on the hub, or it is private"),
-        (
-            ConnectError("[Errno -2]\nName or service"),
-            r"fetched from the hub: ConnectError: \[Errno -2\] Name",
-        ),
+        (ConnectError("[Errno -2]\nName or service"), r"fetched from the hub: ConnectError: \[Errno -2\] Name"),
         (OSError(28, "No space left on device"), "cannot be fetched from the hub: OSError: .*No space left"),
     ],
     ids=["gated", "unknown", "no network", "no space"],
@@ -115,16 +104,8 @@ def test_what_went_wrong_is_one_line(asked, error, message):
 @pytest.mark.parametrize(
     ("family", "files", "message"),
     [
-        (
-            "firered",
-            ["model.pth.tar", "cmvn.ark"],
-            "no firered checkpoint: it has no dict.txt, train_bpe1000.model",
-        ),
-        (
-            "canary",
-            ["README.md", "config.json"],
-            "canary checkpoint: it has no processor_config.json, tokenizer.json",
-        ),
+        ("firered", FIRERED[:2], "no firered checkpoint: it has no dict.txt, train_bpe1000.model"),
+        ("canary", CANARY[:1], "canary checkpoint: it has no processor_config.json, tokenizer.json"),
         ("canary", ["a.nemo", "b.nemo"], "org/name has several archives, a.nemo, b.nemo"),
     ],
 )

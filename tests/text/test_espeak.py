@@ -10,7 +10,6 @@ pytest.importorskip("espeakng_loader", reason="the extra espeak is not installed
 
 from speech.errors import SpeechError  # noqa: E402
 from speech.text.espeak import EspeakPhonemizer, espeak_languages, ipa_tokens  # noqa: E402
-from speech.text.phonemes import load_phonemizers, save_phonemizers  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -52,13 +51,6 @@ def test_an_unknown_language_names_near_ones():
     with pytest.raises(SpeechError, match="no language '../x'"):
         EspeakPhonemizer("../x")
     assert {"en-us", "en-gb", "de", "cmn", "fr"} <= set(espeak_languages())
-
-
-def test_settings_bring_it_back(tmp_path: Path):
-    voice = EspeakPhonemizer("en-us", {"x": "k s"})
-    save_phonemizers(tmp_path, [voice])
-    (again,) = load_phonemizers(tmp_path)
-    assert again.settings() == voice.settings() and again("x") == ["k", "s"]
 
 
 def test_languages_do_not_mix_between_threads():

@@ -80,11 +80,8 @@ def test_what_was_saved_is_loaded(tokenizer, folder):
         for name in ("pieces", "languages", "special_ids", "prompt_lead", "fingerprint", "size", "blank_id"):
             assert getattr(again, name) == getattr(tokenizer, name), name
         for name in ("pad_id", "unk_id", "eos_id", "bos_id"):
-            assert (
-                getattr(again, name)
-                == getattr(tokenizer, name)
-                == again.special(tokenizer.pieces[getattr(again, name)])
-            )
+            i = getattr(again, name)
+            assert i == getattr(tokenizer, name) == again.special(tokenizer.pieces[i])
         assert [again.encode(text, "en") for text in TEXTS] == [tokenizer.encode(text, "en") for text in TEXTS]
         assert again.decode(range(again.size)) == tokenizer.decode(range(again.size))
     lines = (folder / "tokens.txt").read_text(encoding="utf-8").split("\n")
@@ -139,7 +136,6 @@ def test_a_faulty_file_is_named(tokenizer, folder, damage):
         ("[1]", "tokenizer.json: not a JSON object"),
         ("{}", "kind 'None' is not one of sentencepiece, firered, aggregate, unified"),
         ('{"kind": ["x"]}', "is not one of sentencepiece"),
-        ('{"kind": "sentencepiece", "x": 1}', "'x' is no setting of the kind sentencepiece"),
         ('{"kind": "unified", "languages": "en"}', "languages 'en' is not a list of names"),
         ('{"kind": "firered", "lowercase": 1}', "lowercase 1 is not true or false"),
         ('{"kind": "aggregate"}', "models 'None' is not a list of names"),
@@ -177,5 +173,5 @@ def test_a_model_cut_anywhere_is_refused_or_whole(own):
 
 def test_an_unknown_model_is_refused_as_ours(english_model, tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(english_model)
-    with pytest.raises(SpeechError, match="tokenizer.model: tokenizer begins with .* it was not trained here"):
+    with pytest.raises(SpeechError, match="tokenizer begins with .* it was not trained here"):
         load_tokenizer(tmp_path)

@@ -1,11 +1,11 @@
 """Phonemes and their ids."""
 
-from pathlib import Path
-
 import pytest
 
 from speech.errors import SpeechError
+from speech.text.load import load_tokenizer
 from speech.text.phoneme_table import PhonemeTable
+from speech.text.phoneme_tokenizer import PhonemeTokenizer
 
 TEXTS = [["h", "ə", " ", "<"], ["ˈoʊ", ",", "h"]]
 
@@ -23,40 +23,34 @@ def test_a_phoneme_that_the_voice_lacks_is_named(symbol: str):
         PhonemeTable.build(TEXTS).encode(["h", symbol])
 
 
-@pytest.mark.parametrize("symbol", ["_", "^", "$"])
+@pytest.mark.parametrize("symbol", ["_", "^", "$", "<space>"])
 def test_reserved_symbols_are_no_phonemes(symbol: str):
     with pytest.raises(SpeechError, match="is no phoneme"):
         PhonemeTable.build([[symbol]])
 
 
-def test_a_file_brings_it_back(tmp_path: Path):
-    table = PhonemeTable.build(TEXTS)
-    table.save(tmp_path)
-    assert PhonemeTable.load(tmp_path).symbols == table.symbols
+def test_a_folder_brings_it_back(tmp_path):
+    tokenizer = PhonemeTokenizer(PhonemeTable.build(TEXTS), "de")
+    tokenizer.save(tmp_path)
+    again = load_tokenizer(tmp_path)
+    assert (again.pieces, again.languages) == (tokenizer.pieces, ["de"])
     assert "<space> 3\n" in (tmp_path / "tokens.txt").read_text(encoding="utf-8")
+    assert again.decode(again.encode("h ə | ˈoʊ")) == "h ə | ˈoʊ"
 
 
 @pytest.mark.parametrize(
     "lines, message",
     [
-        ("_ 0\n^ 1\n$ 2\n<space> 3\na 5\n", "line 5: 'a 5' is not a phoneme and its id 4"),
-        ("_ 0\n^ 1\n$ 2\n<space> 3\na\n", "line 5: 'a' is not"),
-        ("_ 0\n^ 1\n$ 2\na 3\n", "phonemes begin with"),
-        ("_ 0\n^ 1\n$ 2\n<space> 3\na 4\na 5\n", "phoneme 'a' has two ids"),
-        ("_ 0\n^ 1\n$ 2\n<space> 3\na b 4\n", "phoneme 4: 'a b' is empty or has a blank"),
-        ("_ 0\n^ 1\n$ 2\n<space> 3\n 4\n", "phoneme 4: '' is empty"),
-        ("", "phonemes begin with"),
+        ("_ 0\n^ 1\n$ 2\n<space> 3\na\n", "tokens.txt: line 5: 'a' is not a token and its id"),
+        ("_ 0\n^ 1\n$ 2\na 3\n", "tokens.txt: phonemes begin with"),
+        ("", "tokens.txt: phonemes begin with"),
+        (None, "tokens.txt: cannot be read"),
     ],
 )
-def test_a_faulty_file_names_the_line(lines: str, message: str, tmp_path: Path):
-    (tmp_path / "tokens.txt").write_text(lines, encoding="utf-8")
-    with pytest.raises(SpeechError, match=message):
-        PhonemeTable.load(tmp_path)
-
-
-def test_a_missing_or_foreign_file_is_one_line(tmp_path: Path):
-    with pytest.raises(SpeechError, match="tokens.txt: cannot be read"):
-        PhonemeTable.load(tmp_path)
-    (tmp_path / "tokens.txt").write_bytes(b"\xff")
-    with pytest.raises(SpeechError, match="not UTF-8"):
-        PhonemeTable.load(tmp_path)
+def test_a_faulty_file_is_named(lines: str | None, message: str, tmp_path):
+    PhonemeTokenizer(PhonemeTable.build(TEXTS), "de").save(tmp_path)
+    (tmp_path / "tokens.txt").unlink()
+    if lines is not None:
+        (tmp_path / "tokens.txt").write_text(lines, encoding="utf-8")
+    with pytest.raises(SpeechError, match=f"^tokenizer .*{message}"):
+        load_tokenizer(tmp_path)

@@ -2,10 +2,8 @@
 
 import pytest
 
-pytest.importorskip("pypinyin", reason="pypinyin is not installed")
-
-from speech.errors import SpeechError  # noqa: E402
-from speech.text.pinyin import PinyinPhonemizer  # noqa: E402
+from speech.errors import SpeechError
+from speech.text.pinyin import PinyinPhonemizer
 
 
 @pytest.mark.parametrize(

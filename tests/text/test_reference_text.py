@@ -2,18 +2,14 @@
 
 import json
 import os
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from speech.errors import SpeechError
-from speech.text.base import BaseTokenizer
-from speech.text.canary import AggregateTokenizer
-from speech.text.firered import FireRedTokenizer
+from speech.importers import canary, firered
 from speech.text.load import load_tokenizer
 from speech.text.prompt import Prompt
 
@@ -23,27 +19,11 @@ pytestmark = pytest.mark.skipif(not CASES, reason="SPEECH_FIXTURES is unset or h
 FLAGS = {"pnc": "punctuation", "itn": "itn", "timestamp": "timestamp", "diarize": "diarize"}
 
 
-def read_nemo(path: Path) -> AggregateTokenizer:
-    with tarfile.open(path) as archive:
-
-        def member(name: str) -> bytes:
-            file = archive.extractfile(f"./{name.removeprefix('nemo:')}")
-            assert file is not None
-            return file.read()
-
-        languages = yaml.safe_load(member("model_config.yaml"))["tokenizer"]["langs"]
-        return AggregateTokenizer({name: member(values["model_path"]) for name, values in languages.items()})
-
-
 class Case:
     def __init__(self, folder: Path):
         self.facts = json.loads((folder / "case.json").read_text())
         self.firered = (folder / "dict.txt").exists()
-        self.tokenizer: BaseTokenizer = (
-            FireRedTokenizer(*((folder / name).read_bytes() for name in ("dict.txt", "train_bpe1000.model")))
-            if self.firered
-            else read_nemo(folder / "model.nemo")
-        )
+        self.tokenizer = firered.read(folder)[1] if self.firered else canary.read(folder / "model.nemo")[1]
         self.format = self.facts["model"].get("prompt_format", "firered" if self.firered else "")
 
     def decoded(self) -> Iterator[tuple[list[int], str]]:

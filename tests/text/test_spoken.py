@@ -36,7 +36,7 @@ ENGLISH = {
     "World War II, A320": "World War two, eh three two zero",
     "WAIT FOR ME": "wait for me",
     "wait — no...": "wait - no...",
-    "٣ ｘ": "three ex",
+    "٣ ｘ, 3x²": "three ex, three ex squared",
 }
 GERMAN = {
     "Am 3.4.1920 um 14:30 Uhr, 3. Mai": "Am dritten vierten neunzehnhundertzwanzig um vierzehn Uhr dreißig, "
