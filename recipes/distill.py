@@ -90,8 +90,8 @@ def distill(args: argparse.Namespace) -> None:
         cuts = [corpus.cut(row) for row in corpus.rows]
         who = {cut.id: parts.speaker_id(cut.supervisions[0].speaker) for cut in cuts} if len(parts.speakers) > 1 else {}
         counts, heads = Counter(), Counter()
-        bar = tqdm(total=len(cuts), unit="cut", desc=split, disable=None)
-        for batch in ASRStream(corpus, data, model.config.mel.sample_rate, 0, None):
+        stream = ASRStream(corpus, data, model.config.mel.sample_rate, 0, None)
+        for batch in tqdm(stream, unit=" batches", desc=split, disable=None):
             if batch.lost:
                 raise DataError(batch.lost[0])
             batch = batch.to(device)
@@ -106,8 +106,6 @@ def distill(args: argparse.Namespace) -> None:
                 if fate == "kept":
                     durations[name], mels[name] = frames[:n].cpu().numpy(), mel
                     heads[tuple(chosen.tolist())] += 1
-            bar.update(len(batch.ids))
-        bar.close()
         told = ", ".join(f"{n} {fate}" for fate, n in counts.most_common())
         log.info(f"{split}: {told}; heads {', '.join(f'{h} of {n}' for h, n in heads.most_common())}")
         if not counts["kept"]:

@@ -22,20 +22,6 @@ class Utterance(NamedTuple):
     load: Callable[[int], Any]  # sample rate -> [samples]
 
 
-class SetResult(NamedTuple):
-    name: str
-    seconds: float  # of audio
-    wall: float
-    failed: int  # recordings that could not be read
-    rates: Any  # ErrorRates
-
-    @property
-    def rtfx(self) -> float:
-        from speech.metrics import rtfx
-
-        return rtfx(self.seconds, self.wall)
-
-
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="speech evaluate", description=__doc__, allow_abbrev=False)
     parser.add_argument("model", help="model folder")
@@ -67,32 +53,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     recognizer = Recognizer(args.model, args.device)
     recognizer.transcribe([], **_options(args))  # a wrong setting fails before any audio is read
     sets = _read_sets(args.data, args.split)
-    if args.out:
-        _make_folder(Path(args.out))
-    results = []
-    for name, utterances in sets.items():
-        result = _evaluate(recognizer, name, utterances, args)
-        results.append(result)
-        for worst in result.rates.worst(args.worst):
-            print(f"  {worst.id}: {worst.errors} errors\n    ref {worst.reference}\n    hyp {worst.hypothesis}")
+    try:
+        Path(args.out or ".").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpeechError(f"output folder {args.out}: {error.strerror}; give another --out") from None
+    results = {name: _evaluate(recognizer, name, utterances, args) for name, utterances in sets.items()}
     table = _table(results)
     print(f"\n{table}", end="")
     if args.out:
         (Path(args.out) / "results.md").write_text(table, encoding="utf-8")
-    if failed := sum(r.failed for r in results):
+    if failed := sum(result["failed"] for result in results.values()):
         raise DataError(f"{failed} recordings could not be read and are not in the result; see above")
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     options = {k: getattr(args, k) for k in ("batch_size", "beam_size", "length_penalty", "ctc_weight")}
     return options if args.guards else {**options, **UNGUARDED}
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpeechError(f"output folder {folder}: {error.strerror}; give another --out") from None
 
 
 def _read_sets(sources: Sequence[str], split: str) -> dict[str, list[Utterance]]:
@@ -115,18 +91,22 @@ def _read_manifest(path: Path) -> list[Utterance]:
     utterances = []
     for cut in list(open_manifest(path)):  # type: ignore[call-overload]
         said = cut.supervisions[0] if cut.supervisions else None
-        speaker, text = (said.speaker or "unknown", said.text or "") if said else ("unknown", "")
-        utterances.append(Utterance(cut.id, speaker, text, partial(load_audio, cut)))
+        speaker, text = (said.speaker, said.text) if said else (None, None)
+        utterances.append(Utterance(cut.id, speaker or "unknown", text or "", partial(load_audio, cut)))
     return utterances
 
 
 def _read_folder(folder: Path, split: str) -> list[Utterance]:
-    from speech.data.tsv import COLUMNS, read_table
+    from speech.audio.decode import decode
+    from speech.data.tsv import COLUMNS, audio_path, read_table
+
+    def load(name: str, line: int, rate: int):
+        return decode(audio_path(folder, name, f"{table}, line {line}"), rate)
 
     table = folder / "manifest.tsv"
     rows = list(read_table(table, COLUMNS))
     utterances = [
-        Utterance(row["id"], row["speaker"], row["text"], partial(_load, folder, row["audio"], f"{table}, line {line}"))
+        Utterance(row["id"], row["speaker"], row["text"], partial(load, row["audio"], line))
         for line, row in rows
         if row["split"] == split
     ]
@@ -139,14 +119,8 @@ def _read_folder(folder: Path, split: str) -> list[Utterance]:
     return utterances
 
 
-def _load(folder: Path, name: str, where: str, rate: int):
-    from speech.audio.decode import decode
-    from speech.data.tsv import audio_path
-
-    return decode(audio_path(folder, name, where), rate)
-
-
-def _evaluate(recognizer, name: str, utterances: list[Utterance], args: argparse.Namespace) -> SetResult:
+def _evaluate(recognizer, name: str, utterances: list[Utterance], args: argparse.Namespace) -> dict[str, Any]:
+    """What summary.json holds; the worst utterances are printed."""
     from speech.metrics import CHARACTER_LANGUAGES, error_rates
     from speech.text.normalize import normalize
 
@@ -160,54 +134,49 @@ def _evaluate(recognizer, name: str, utterances: list[Utterance], args: argparse
     recognizer.transcribe(waveforms[: args.batch_size], sampling_rate=rate, **_options(args))  # warm-up, not timed
     started = time.perf_counter()
     found = recognizer.transcribe(waveforms, sampling_rate=rate, **_options(args))
-    wall = time.perf_counter() - started
+    wall, seconds = time.perf_counter() - started, sum(len(w) for w in waveforms) / rate
     references = [normalize(u.text, args.normalize) for u in good]
     hypotheses = [normalize(transcript.text, args.normalize) for transcript in found]
     unit = args.unit or ("char" if recognizer.generation.language in CHARACTER_LANGUAGES else "word")
     rates = error_rates([u.id for u in good], references, hypotheses, unit)
     if not rates.utterances:
         raise DataError(f"{name}: none of {len(utterances)} utterances has audio and a reference text")
-    result = SetResult(name, sum(len(w) for w in waveforms) / rate, wall, len(utterances) - len(good), rates)
+    summary = {"unit": unit, "error_rate": rates.rate, "sentence_error_rate": rates.sentence_rate,
+               "substitutions": rates.substitutions, "deletions": rates.deletions, "insertions": rates.insertions,
+               "tokens": rates.tokens, "utterances": len(rates.utterances), "empty_references": rates.empty_references,
+               "failed": len(utterances) - len(good), "audio_seconds": seconds, "rtfx": seconds / wall}  # fmt: skip
     if args.out:
-        _write(Path(args.out) / name, result, {u.id: u.speaker for u in good})
-    return result
+        _write(Path(args.out) / name, rates.utterances, summary, {u.id: u.speaker for u in good})
+    for worst in rates.worst(args.worst):
+        print(f"  {worst.id}: {worst.errors} errors\n    ref {worst.reference}\n    hyp {worst.hypothesis}")
+    return summary
 
 
-def _write(out: Path, result: SetResult, speaker_of: dict[str, str]) -> None:
-    from speech.metrics import write_trn
-
-    rates = result.rates
-    _make_folder(out)
-    ids = [u.id for u in rates.utterances]
-    speakers = [speaker_of[i] for i in ids]
-    write_trn(out / "ref.trn", ids, speakers, [u.reference for u in rates.utterances])
-    write_trn(out / "hyp.trn", ids, speakers, [u.hypothesis for u in rates.utterances])
-    rows = ({"id": u.id, "ref": u.reference, "hyp": u.hypothesis, "errors": u.errors} for u in rates.utterances)
+def _write(out: Path, scored: Sequence[Any], summary: dict[str, Any], speaker_of: dict[str, str]) -> None:
+    """The texts in sclite's format, `text (speaker-utterance)`, and what was found as JSON."""
+    out.mkdir(exist_ok=True)
+    for name, key in (("ref.trn", "reference"), ("hyp.trn", "hypothesis")):
+        texts = ((" ".join(getattr(u, key).split()), u.id) for u in scored)
+        lines = "".join(f"{text} ({speaker_of[i]}-{i})\n" for text, i in texts)
+        (out / name).write_text(lines, encoding="utf-8")
+    rows = ({"id": u.id, "ref": u.reference, "hyp": u.hypothesis, "errors": u.errors} for u in scored)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (out / "results.jsonl").write_text(lines, encoding="utf-8")
-    summary = {"unit": rates.unit, "error_rate": rates.rate, "sentence_error_rate": rates.sentence_rate,
-               "substitutions": rates.substitutions, "deletions": rates.deletions, "insertions": rates.insertions,
-               "tokens": rates.tokens, "utterances": len(ids), "empty_references": rates.empty_references,
-               "failed": result.failed, "audio_seconds": result.seconds, "rtfx": result.rtfx}  # fmt: skip
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
 
 
-def _table(results: Sequence[SetResult]) -> str:
+def _table(results: dict[str, dict[str, Any]]) -> str:
     head = ["set", "utterances", "minutes", "WER/CER", "sub", "del", "ins", "of", "right", "RTFx"]
     lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
-    for r in results:
-        e = r.rates
-        unit = "CER" if e.unit == "char" else "WER"
-        row = [r.name, f"{len(e.utterances)}", f"{r.seconds / 60:.1f}", f"{unit} {100 * e.rate:.2f} %",
-               f"{e.substitutions}", f"{e.deletions}", f"{e.insertions}", f"{e.tokens}",
-               f"{100 * (1 - e.sentence_rate):.1f} %", f"{r.rtfx:.0f}"]  # fmt: skip
+    for name, r in results.items():
+        rate = f"{'CER' if r['unit'] == 'char' else 'WER'} {100 * r['error_rate']:.2f} %"
+        edits = [str(r[key]) for key in ("substitutions", "deletions", "insertions", "tokens")]
+        row = [name, str(r["utterances"]), f"{r['audio_seconds'] / 60:.1f}", rate, *edits,
+               f"{100 * (1 - r['sentence_error_rate']):.1f} %", f"{r['rtfx']:.0f}"]  # fmt: skip
         lines.append(f"| {' | '.join(row)} |")
-    left_out = [
-        (sum(r.rates.empty_references for r in results), "utterances without reference text"),
-        (sum(r.failed for r in results), "recordings that could not be read"),
-    ]
-    notes = [f"\nNot counted: {count} {what}.\n" for count, what in left_out if count]
-    return "\n".join(lines) + "\n" + "".join(notes)
+    left_out = {"empty_references": "utterances without reference text", "failed": "recordings that could not be read"}
+    counts = {what: sum(r[key] for r in results.values()) for key, what in left_out.items()}
+    return "\n".join(lines) + "\n" + "".join(f"\nNot counted: {n} {what}.\n" for what, n in counts.items() if n)
 
 
 if __name__ == "__main__":

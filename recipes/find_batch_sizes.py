@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from speech.errors import SpeechError, run
+from speech.config import require
+from speech.errors import SpeechError
 from speech.training.config import AEDRecipe
 from speech.training.settings import parse_recipe
 
@@ -29,9 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     recipe = parse_recipe(BatchSizesRecipe, argv, "speech data batch-sizes", "Write data.batch_sizes for data.bins.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
     data = recipe.data
-    for name in ("bins", "batch_sizes", "tokenizer"):
-        if not getattr(data, name):
-            raise SpeechError(f"data.{name} is empty: give --data.{name} PATH")
+    require(recipe, "data.bins", "data.batch_sizes", "data.tokenizer")
     if not 0 < recipe.fraction <= 1 or recipe.memory_gb < 0 or recipe.timeout <= 0:
         raise SpeechError(
             f"fraction {recipe.fraction} is a share, memory_gb {recipe.memory_gb} and timeout are above 0"
@@ -58,13 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         raise SpeechError("memory_gb is 0: on a CPU the limit has to be given, --memory_gb 4")
     prober = Prober(recipe, tokenizer.size, tokenizer.blank_id or 0, limit, fraction, recipe.timeout)
-    left = len(bins.edges)
+    left = iter(range(len(bins.edges) - 1, -1, -1))
 
     def told(i: int, size: int) -> None:
-        nonlocal left
-        left -= 1
         d, u = bins.edges[i]
-        log.info(f"{d:g} s, {u} tokens: {size or 'not even one fits'}; {left} bins left")
+        log.info(f"{d:g} s, {u} tokens: {size or 'not even one fits'}; {next(left)} bins left")
 
     log.info(f"limit {limit / 2**30:.1f} GiB, {len(bins.edges)} bins, largest first")
     sizes, probes = find_batch_sizes(bins.edges, prober, limit, told)
@@ -91,9 +88,3 @@ def main(argv: Sequence[str] | None = None) -> None:
     rule = budget_sizes(data.batch_seconds, data.quadratic_seconds)(edges[:, 0], edges[:, 1])
     print(table(bins.edges, sizes, rule.tolist()))
     print(f"{path}: confirmed by {CONFIRM_STEPS} steps, peak {(probe.peak or 0) / 2**30:.2f} GiB; {len(probes)} probes")
-
-
-if __name__ == "__main__":
-    import sys
-
-    run(lambda: main(sys.argv[1:]))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from speech.errors import SpeechError, run
+from speech.config import require
 from speech.training.config import AEDRecipe
 from speech.training.settings import parse_recipe
 
@@ -25,9 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv = ["--data.train", *argv]
     recipe = parse_recipe(BinsRecipe, argv, "speech data bins MANIFEST", "Write data.bins for the manifest data.train.")
     data = recipe.data
-    for name in ("train", "tokenizer", "bins"):
-        if not getattr(data, name):
-            raise SpeechError(f"data.{name} is empty: give --data.{name} PATH")
+    require(recipe, "data.train", "data.tokenizer", "data.bins")
 
     import numpy as np
 
@@ -61,9 +59,3 @@ def main(argv: Sequence[str] | None = None) -> None:
     picture = out.with_suffix(".png")
     plot_bins(bins, seconds, counts, by_bin, picture)
     print(f"{picture}: one epoch as it will be drawn: {sum(by_bin, Padding())}")
-
-
-if __name__ == "__main__":
-    import sys
-
-    run(lambda: main(sys.argv[1:]))

@@ -5,6 +5,7 @@ python -m recipes.measure_prosody --data.train train.jsonl.gz --data.dev dev.jso
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from speech.config import parse
-from speech.errors import DataError, SpeechError, run
+from speech.config import parse, require
+from speech.errors import DataError, run
 from speech.nn.mel_config import MelConfig
 from speech.training.voice_config import ProsodyRecipe
 
@@ -22,9 +23,8 @@ PROG = "python -m recipes.measure_prosody"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    recipe = parse(ProsodyRecipe, argv, PROG, "Measure pitch and energy.", "fastspeech")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
-    measure(recipe)
+    measure(parse(ProsodyRecipe, argv, PROG, "Measure pitch and energy.", "fastspeech"))
 
 
 def measure(recipe: ProsodyRecipe) -> None:
@@ -34,33 +34,24 @@ def measure(recipe: ProsodyRecipe) -> None:
     from speech.data.arrays import Arrays, save_arrays
     from speech.data.manifests import open_manifest
 
-    for name in ("durations", "data.train", "data.dev"):
-        if not getattr(recipe.data if "." in name else recipe, name.split(".")[-1]):
-            raise SpeechError(f"{name} is empty: give --{name} PATH")
+    require(recipe, "durations", "data.train", "data.dev")
     durations = Arrays(recipe.durations)
     manifests = (open_manifest(path) for path in (recipe.data.train, recipe.data.dev))
-    splits = [[cut for cut in list(manifest) if cut.id in durations] for manifest in manifests]
-    if not splits[0]:
+    train, dev = ([cut for cut in list(manifest) if cut.id in durations] for manifest in manifests)
+    if not train:
         raise DataError(f"{recipe.durations}: no cut of {recipe.data.train} is in it; let the aligner write it anew")
-    cuts = [cut for split in splits for cut in split]
+    cuts = [*train, *dev]
     speakers = {cut.id: cut.supervisions[0].speaker or "" for cut in cuts}
-    trained = {cut.id for cut in splits[0]}
-    seconds = sum(cut.duration for cut in cuts)
-    found: dict[str, np.ndarray] = {}
-    with (
-        ProcessPoolExecutor(recipe.workers or None) as pool,
-        tqdm(total=round(seconds), unit=" s of audio", disable=None) as bar,
-    ):
-        lasting = [durations[cut.id] for cut in cuts]
+    lasting = [durations[cut.id] for cut in cuts]
+    with ProcessPoolExecutor(recipe.workers or None) as pool:
         results = pool.map(partial(prosody, mel=recipe.model.mel), cuts, lasting, chunksize=4)
-        for cut, values in zip(cuts, results, strict=True):
-            found[cut.id] = values
-            bar.update(cut.duration)
+        ids = (cut.id for cut in cuts)
+        found = dict(zip(ids, tqdm(results, total=len(cuts), unit=" cuts", disable=None), strict=True))
     for i, name in enumerate(("pitch", "energy")):
-        values, scale = normalized({cut: both[i] for cut, both in found.items()}, speakers, trained)
+        values, scale = normalized({cut: both[i] for cut, both in found.items()}, speakers, {cut.id for cut in train})
         path = Path(recipe.out) / f"{name}.npz"
         count = save_arrays(path, values.items(), scale)
-        log.info(f"{path}: {count} cuts, {seconds / 3600:.2f} h; deviation of the logarithm {scale:.3f}")
+        log.info(f"{path}: {count} cuts; deviation of the logarithm {scale:.3f}")
 
 
 def prosody(cut, durations: np.ndarray, mel: MelConfig) -> np.ndarray:
@@ -87,15 +78,15 @@ def normalized(
 ) -> tuple[dict[str, np.ndarray], float]:
     """float32 values by id less the mean of their speaker in training, divided by one deviation for all, which comes
     too. NaN becomes 0, and nothing else is 0. A speaker without values has the mean of all."""
-    by_speaker: dict[str, list[np.ndarray]] = {}
+    parts: dict[str, list[np.ndarray]] = defaultdict(list)
     for name in trained:
-        by_speaker.setdefault(speakers[name], []).append(values[name][~np.isnan(values[name])])
-    joined = {speaker: np.concatenate(parts) for speaker, parts in by_speaker.items()}
+        parts[speakers[name]].append(values[name][~np.isnan(values[name])])
+    joined = {speaker: np.concatenate(voiced) for speaker, voiced in parts.items()}
     overall = np.concatenate(list(joined.values()))
     if not len(overall):
         raise DataError("no phoneme of the training set is voiced; look at its audio and durations")
-    means = {speaker: part.mean() if len(part) else overall.mean() for speaker, part in joined.items()}
-    scale = max(1e-3, float(np.concatenate([part - means[speaker] for speaker, part in joined.items()]).std()))
+    means = {speaker: voiced.mean() if len(voiced) else overall.mean() for speaker, voiced in joined.items()}
+    scale = max(1e-3, float(np.concatenate([voiced - means[speaker] for speaker, voiced in joined.items()]).std()))
 
     def one(name: str) -> np.ndarray:
         x = ((values[name] - means.get(speakers[name], overall.mean())) / scale).astype(np.float32)

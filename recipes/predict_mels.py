@@ -5,7 +5,7 @@ python -m recipes.predict_mels exp/fastspeech/voice --train train.jsonl.gz --dev
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -23,13 +23,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("pitch", "energy"):
         parser.add_argument(f"--{name}", help=f"{name}.npz of recipes.measure_prosody, for a voice with model.{name}")
     parser.add_argument("--out", type=Path, required=True, help="mels.npz: natural logarithms [frames, bins] by cut")
-    args = parser.parse_args(argv)
-    files = {"durations": args.durations, "pitch": args.pitch, "energy": args.energy}
-    print(f"{args.out}: mels of {predict(args.voice, args.train, args.dev, files, args.out)} cuts")
+    predict(parser.parse_args(argv))
 
 
-def predict(folder: Path, train: str, dev: str, files: Mapping[str, str | None], out: Path) -> int:
-    """Write `out` with a mel [samples // hop, F] for each cut, float16; returns how many."""
+def predict(args: argparse.Namespace) -> None:
+    """Write a mel [samples // hop, F] for each cut, float16."""
     import numpy as np
     import torch
     from torch.nn.utils.rnn import pad_sequence
@@ -39,16 +37,16 @@ def predict(folder: Path, train: str, dev: str, files: Mapping[str, str | None],
     from speech.training.voice_data import open_voice
     from speech.voice_folder import load_voice
 
-    model = load_voice(folder).model
+    model = load_voice(args.voice).model
     if not isinstance(model, FastSpeech):
-        raise SpeechError(f"{folder} is no FastSpeech voice: only one speaks at the pace of given durations")
+        raise SpeechError(f"{args.voice} is no FastSpeech voice: only one speaks at the pace of given durations")
     names = ["durations", *(name for name in ("pitch", "energy") if getattr(model.config, name))]
     for name in names:
-        if not files[name]:
-            raise SpeechError(f"{folder} has model.{name}: give --{name} PATH, the one it was trained on")
-    arrays = {name: Arrays(str(files[name])) for name in names}
+        if not getattr(args, name):
+            raise SpeechError(f"{args.voice} has model.{name}: give --{name} PATH, the one it was trained on")
+    arrays = {name: Arrays(getattr(args, name)) for name in names}
     recipe = FastSpeechRecipe()
-    data = replace(recipe.data, train=train, dev=dev, tokenizer=str(folder))
+    data = replace(recipe.data, train=args.train, dev=args.dev, tokenizer=str(args.voice))
     voice = open_voice(data, recipe.train, model.config.mel)
     identities = voice.identities()
 
@@ -63,13 +61,14 @@ def predict(folder: Path, train: str, dev: str, files: Mapping[str, str | None],
         frames = voice.sound.log_mel.frames(batch.waveform_lengths)
         for name, values in given.items():
             if values.shape != batch.tokens.shape or (name == "durations" and not torch.equal(values.sum(1), frames)):
-                raise DataError(f"{name} of {', '.join(batch.ids)} do not fit: make {files[name]} anew")
+                raise DataError(f"{name} of {', '.join(batch.ids)} do not fit: make {arrays[name].path} anew")
         speaker, language = torch.tensor([identities.get(i, (0, 0)) for i in batch.ids]).unbind(1)
         made = model(batch.tokens, batch.token_lengths, **given, speaker=speaker, language=language).mel
         made = model.denormalize(made).numpy().astype(np.float16)
         return [(i, mel[:n]) for i, mel, n in zip(batch.ids, made, frames, strict=True)]
 
-    return save_arrays(out, (pair for batch in chain(*voice.once(data)) for pair in mels(batch)))
+    count = save_arrays(args.out, (pair for batch in chain(*voice.once(data)) for pair in mels(batch)))
+    print(f"{args.out}: mels of {count} cuts")
 
 
 if __name__ == "__main__":

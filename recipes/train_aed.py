@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from speech.config import require
 from speech.errors import SpeechError, run
 from speech.training.config import AEDRecipe
 from speech.training.settings import check_init, generation_of, parse_recipe
@@ -13,9 +14,8 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    recipe = parse_recipe(AEDRecipe, argv, "speech train", "Train an attention encoder-decoder recogniser.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
-    train(recipe)
+    train(parse_recipe(AEDRecipe, argv, "speech train", "Train an attention encoder-decoder recogniser."))
 
 
 def train(recipe: AEDRecipe) -> Path:
@@ -38,9 +38,7 @@ def train(recipe: AEDRecipe) -> Path:
     from speech.training.trainer import fit
 
     data, config = recipe.data, recipe.train
-    for name in ("train", "dev", "tokenizer"):
-        if not getattr(data, name):
-            raise SpeechError(f"data.{name} is empty: give --data.{name} PATH")
+    require(recipe, "data.train", "data.dev", "data.tokenizer")
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)

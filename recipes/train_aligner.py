@@ -17,9 +17,8 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    recipe = parse(AlignerRecipe, argv, "python -m recipes.train_aligner", "Train an aligner.", "aligner")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
-    train(recipe)
+    train(parse(AlignerRecipe, argv, "python -m recipes.train_aligner", "Train an aligner.", "aligner"))
 
 
 def train(recipe: AlignerRecipe) -> Path:

@@ -20,9 +20,8 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    recipe = parse(FastSpeechRecipe, argv, "python -m recipes.train_fastspeech", "Train a FastSpeech.", "fastspeech")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
-    train(recipe)
+    train(parse(FastSpeechRecipe, argv, "python -m recipes.train_fastspeech", "Train a FastSpeech.", "fastspeech"))
 
 
 def train(recipe: FastSpeechRecipe) -> Path:

@@ -18,9 +18,8 @@ PROG = "python -m recipes.train_transformer_tts"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    recipe = parse(TransformerTTSRecipe, argv, PROG, "Train a Transformer TTS.", "transformer_tts")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
-    train(recipe)
+    train(parse(TransformerTTSRecipe, argv, PROG, "Train a Transformer TTS.", "transformer_tts"))
 
 
 def train(recipe: TransformerTTSRecipe) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from speech.config import parse
+from speech.config import parse, require
 from speech.errors import SpeechError, run
 from speech.training.vocoder_config import VocoderRecipe, describe_vocoder
 
@@ -18,9 +18,8 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    recipe = parse(VocoderRecipe, argv, "python -m recipes.train_vocoder", "Train a vocoder.", "vocoder")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
-    train(recipe)
+    train(parse(VocoderRecipe, argv, "python -m recipes.train_vocoder", "Train a vocoder.", "vocoder"))
 
 
 def train(recipe: VocoderRecipe) -> Path:
@@ -41,9 +40,7 @@ def train(recipe: VocoderRecipe) -> Path:
     if started is not None:
         recipe = replace(recipe, model=started.config)
     data, config, mel = recipe.data, recipe.train, recipe.model.mel
-    for name in ("train", "dev"):
-        if not getattr(data, name):
-            raise SpeechError(f"data.{name} is empty: give --data.{name} PATH")
+    require(recipe, "data.train", "data.dev")
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)

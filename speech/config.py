@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -72,3 +73,10 @@ def parse(cls: type[T], argv: Sequence[str] | None, prog: str, description: str,
         message = one_line(error).replace("<class '", "").replace("'>", "")
         raise SpeechError(f"{message}; {prog} --help lists every setting") from None
     return cls(**{name: values[name] for name in cls.__dataclass_fields__})  # type: ignore[attr-defined]
+
+
+def require(recipe: object, *names: str) -> None:
+    """SpeechError for the first of these settings, by their dotted names, that is empty."""
+    for name in names:
+        if not attrgetter(name)(recipe):
+            raise SpeechError(f"{name} is empty: give --{name} PATH")

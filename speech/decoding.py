@@ -17,16 +17,13 @@ SECOND_BEAM, SECOND_CTC_WEIGHT = 4, 0.3
 
 @dataclass(frozen=True)
 class Decoding:
-    prompt: list[int]
-    """ids before the text"""
+    prompt: list[int]  # ids before the text
     options: BeamOptions
-    word_times: str
-    """ctc, tokens or attention"""
+    word_times: str  # ctc, tokens or attention
     ctc_weight: float
     hot_words: HotWords | None
     guards: Guards
-    second: "Decoding | None" = None
-    """how a text is sought once more that the guards doubt: with a beam and with the CTC head"""
+    second: "Decoding | None" = None  # how a text that the guards doubt is sought once more: by a beam and the CTC head
 
 
 def make_decoding(
@@ -35,14 +32,17 @@ def make_decoding(
     """SpeechError for a value out of range and for what the model cannot do."""
     ctc = has_ctc and tokenizer.blank_id is not None
     how = _word_times(request, tokenizer, generation, ctc or has_aligner)
-    prompt = _prompt(request, generation, how == "tokens").ids(tokenizer, generation.prompt_format)
+    own = request.language or generation.language
+    target = request.target_language or ("en" if request.task == "translate" else own)
+    asked = Prompt(request.task, own, target, generation.punctuation, timestamp=how == "tokens")
+    prompt = asked.ids(tokenizer, generation.prompt_format)
     options = _options(request, generation, tokenizer.eos_id, len(prompt))
     weight = generation.ctc_weight if request.ctc_weight is None else request.ctc_weight
     if not 0 <= weight <= 1:
         raise SpeechError(f"ctc_weight {weight:g} is outside 0 ... 1")
     if weight and not ctc:
         raise SpeechError(f"ctc_weight {weight:g}: this model has no CTC head; choose 0")
-    language = request.target_language or request.language or generation.language
+    language = request.target_language or own
     words = HotWords.from_texts(request.hotwords, tokenizer, language=language) if request.hotwords else None
     guards = Guards(
         request.compression_ratio_threshold,
@@ -54,12 +54,6 @@ def make_decoding(
     wider = replace(options, size=max(options.size, SECOND_BEAM))
     second = replace(first, options=wider, ctc_weight=max(weight, SECOND_CTC_WEIGHT) if ctc else 0.0)
     return replace(first, second=second) if second != first else first
-
-
-def _prompt(request: Request, generation: GenerationConfig, times: bool) -> Prompt:
-    own = request.language or generation.language
-    target = request.target_language or ("en" if request.task == "translate" else own)
-    return Prompt(request.task, own, target, generation.punctuation, timestamp=times)
 
 
 def _options(request: Request, generation: GenerationConfig, eos: int, prompt_length: int) -> BeamOptions:

@@ -32,19 +32,12 @@ class GenerationConfig(SearchDefaults):
     """generation_config.json of a model folder."""
 
     language: str = "en"
-    half: bool = True
-    """fp16 is allowed: no activation comes near its limit of 65504"""
+    half: bool = True  # fp16 is allowed: no activation comes near its limit of 65504
     punctuation: bool = False
-    min_seconds: float = 0.0
-    """shorter recordings get silence at both ends up to this length (Canary)"""
+    min_seconds: float = 0.0  # shorter recordings get silence at both ends up to this length (Canary)
     prompt_format: str = "canary"
-    temperature: float = 1.0
-    """divides the scores of the decoder before they are normalised"""
-    eos_penalty: float = 1.0
-    """multiplies the log-probability of the end"""
-    ended_stay: bool = False
-    """ended hypotheses keep their places in the beam (FireRedASR, Canary)"""
-    rank_normalised: bool = False
-    """they compete by normalised scores (Canary)"""
-    count_prompt: bool = False
-    """the prompt counts in the length (Canary)"""
+    temperature: float = 1.0  # divides the scores of the decoder before they are normalised
+    eos_penalty: float = 1.0  # multiplies the log-probability of the end
+    ended_stay: bool = False  # ended hypotheses keep their places in the beam (FireRedASR, Canary)
+    rank_normalised: bool = False  # they compete by normalised scores (Canary)
+    count_prompt: bool = False  # the prompt counts in the length (Canary)

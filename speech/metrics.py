@@ -1,8 +1,7 @@
-"""Error rates and speed."""
+"""Error rates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import jiwer
 
@@ -29,7 +28,6 @@ class ErrorRates:
     deletions: int
     insertions: int
     tokens: int
-    wrong_utterances: int
     empty_references: int
     utterances: list[Scored]
 
@@ -44,7 +42,7 @@ class ErrorRates:
 
     @property
     def sentence_rate(self) -> float:
-        return self.wrong_utterances / max(1, len(self.utterances))
+        return sum(u.errors > 0 for u in self.utterances) / max(1, len(self.utterances))
 
     def worst(self, count: int) -> list[Scored]:
         return sorted((u for u in self.utterances if u.errors), key=lambda u: (-u.errors, u.id))[:count]
@@ -72,18 +70,6 @@ def error_rates(ids: Sequence[str], references: Sequence[str], hypotheses: Seque
         deletions=sum(e.deletions for e in edits),
         insertions=sum(e.insertions for e in edits),
         tokens=sum(u.tokens for u in scored),
-        wrong_utterances=sum(u.errors > 0 for u in scored),
         empty_references=empty,
         utterances=scored,
     )
-
-
-def write_trn(path: str | Path, ids: Sequence[str], speakers: Sequence[str], texts: Sequence[str]) -> None:
-    """sclite's format: `text (speaker-utterance)`."""
-    lines = [f"{' '.join(t.split())} ({s}-{i})\n" for i, s, t in zip(ids, speakers, texts, strict=True)]
-    Path(path).write_text("".join(lines), encoding="utf-8")
-
-
-def rtfx(audio_seconds: float, wall_seconds: float) -> float:
-    """Audio seconds per wall second of preprocessing, decoding and detokenisation (Open ASR leaderboard)."""
-    return audio_seconds / max(wall_seconds, 1e-9)

@@ -21,10 +21,8 @@ class Reading:
     text: str
     phonemes: list[str]
     ids: list[int]  # [N + 2]
-    pauses: dict[int, float]
-    """seconds of the ids whose length is given: those of blanks, of the start and of the end"""
-    dropped: list[str]
-    """characters that have no sound here"""
+    pauses: dict[int, float]  # seconds of the ids whose length is given: those of blanks, of the start and of the end
+    dropped: list[str]  # characters that have no sound here
 
     @property
     def silent(self) -> list[bool]:

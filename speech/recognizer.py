@@ -56,6 +56,7 @@ class Recognizer(Transcriber):
         self.max_tokens = config.decoder.max_tokens
         beside = Path(folder) / ALIGNER
         self.aligner = load_aligner(beside) if beside.is_dir() else None
+        self.has_aligner = self.aligner is not None
         if self.aligner is not None:
             self.aligner.model.to(self.device)
 
@@ -79,10 +80,6 @@ class Recognizer(Transcriber):
     @torch.inference_mode()
     def ctc_log_probs(self, encoded: Encoded, row: int) -> np.ndarray:
         return self.model.ctc_log_probs(encoded.encoded[row, : int(encoded.lengths[row])]).cpu().numpy()
-
-    @property
-    def has_aligner(self) -> bool:  # type: ignore[override]
-        return self.aligner is not None
 
     @torch.inference_mode()
     def aligner_spans(self, waveform: np.ndarray, words: Sequence[str]) -> tuple[list[Span] | None, float]:

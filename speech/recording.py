@@ -20,8 +20,7 @@ class Heard(NamedTuple):
     """A piece as it was recognised, times in seconds of the recording."""
 
     words: list[TimedWord]
-    end_log_prob: list[float]
-    """of eos; none where the text was cut off"""
+    end_log_prob: list[float]  # of eos; none where the text was cut off
     verdict: Verdict = Verdict([])
 
 

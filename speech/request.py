@@ -12,21 +12,16 @@ class Request:
 
     language: str | None = None
     task: str = "transcribe"
-    target_language: str | None = None
-    """of a translation; English where it is not given"""
+    target_language: str | None = None  # of a translation; English where it is not given
     beam_size: int | None = None
     length_penalty: float | None = None
-    ctc_weight: float | None = None
-    """share of the CTC head in the scores of the search"""
-    hotwords: Mapping[str, float] | Sequence[str] = ()
-    """words and phrases to expect, with or without a weight"""
-    word_timestamps: bool = False
-    """list the words with their times"""
+    ctc_weight: float | None = None  # share of the CTC head in the scores of the search
+    hotwords: Mapping[str, float] | Sequence[str] = ()  # words and phrases to expect, with or without a weight
+    word_timestamps: bool = False  # list the words with their times
+    # ctc: alignment on the CTC head; tokens: times that the decoder writes; attention: alignment on its attention;
+    # auto: the first of these that the model has
     word_times: str = "auto"
-    """ctc: alignment on the CTC head; tokens: times that the decoder writes; attention: alignment on its attention;
-    auto: the first of these that the model has"""
-    vad: bool = False
-    """leave out what is no speech, in short recordings as well"""
+    vad: bool = False  # leave out what is no speech, in short recordings as well
     compression_ratio_threshold: float | None = 2.4
     logprob_threshold: float | None = -1.0
     no_speech_threshold: float | None = 0.6

@@ -1,6 +1,7 @@
 """A voice folder that speaks, by torch."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,12 +9,19 @@ from torch import Tensor
 
 from speech.models.fastspeech import FastSpeech
 from speech.models.griffin_lim import GriffinLim
-from speech.models.transformer_tts import TransformerTTS
-from speech.models.tts_generate import generate
+from speech.models.tts_generate import Generated, generate
 from speech.reading import Reading
 from speech.recognizer import pick_device
 from speech.talker import Manner, Spoken, Talker, without_end
 from speech.voice_folder import load_voice
+
+
+class Drawn(NamedTuple):
+    """A sentence before its vocoder."""
+
+    mel: Tensor  # [T, F] natural log
+    frames: np.ndarray | None  # [N + 2] of each id, by a FastSpeech
+    generated: Generated | None  # by a Transformer TTS
 
 
 class Synthesizer(Talker):
@@ -31,38 +39,31 @@ class Synthesizer(Talker):
 
     @torch.inference_mode()
     def _say(self, reading: Reading, speaker: int, language: int, manner: Manner) -> Spoken:
-        ids = torch.tensor([reading.ids], device=self.device)
-        who = torch.tensor([speaker], device=self.device)
-        if isinstance(self.model, FastSpeech):
-            frames, mel = self._in_one_pass(self.model, reading, ids, who, language, manner)
-        else:
-            frames, mel = None, self._frame_by_frame(self.model, reading, ids, who)
-        mel = self.model.denormalize(mel)
-        waveform = (self.vocoder(mel[None])[0] * manner.volume).clamp(-1, 1).cpu().numpy()
-        return Spoken(**vars(reading), frames=frames, mel=mel.cpu().numpy(), waveform=waveform)
+        drawn = self.draw(reading, speaker, language, manner)
+        if drawn.generated and not drawn.generated.ended:
+            raise without_end(reading, len(drawn.mel), self.generation.max_times_expected)
+        waveform = (self.vocoder(drawn.mel[None])[0] * manner.volume).clamp(-1, 1).cpu().numpy()
+        return Spoken(**vars(reading), frames=drawn.frames, mel=drawn.mel.cpu().numpy(), waveform=waveform)
 
-    def _in_one_pass(
-        self, model: FastSpeech, reading: Reading, ids: Tensor, speaker: Tensor, language: int, manner: Manner
-    ) -> tuple[np.ndarray, Tensor]:
-        """Frames of each id, and the normalised mel [T, F]."""
+    @torch.inference_mode()
+    def draw(self, reading: Reading, speaker: int, language: int, manner: Manner) -> Drawn:
+        """A Transformer TTS without an end is cut at its longest mel, and has no language and no manner."""
+        numbers = (reading.ids, len(reading.ids), speaker, language)
+        ids, lengths, speakers, languages = (torch.tensor([x], device=self.device) for x in numbers)
+        if not isinstance(self.model, FastSpeech):
+            expected = float(self.model.frames_per_phoneme) * ids.size(1)
+            (found,) = generate(self.model, ids, lengths, [expected], self.generation, speakers)
+            return Drawn(self.model.denormalize(found.mel), None, found)
         pauses = torch.tensor([reading.silent], device=self.device)
-        out = model.synthesize(
+        out = self.model.synthesize(
             ids,
-            torch.tensor([ids.size(1)], device=self.device),
-            speaker,
-            torch.tensor([language], device=self.device),
+            lengths,
+            speakers,
+            languages,
             manner.length_scale,
             manner.pitch_scale,
             manner.energy_scale,
             torch.where(pauses, manner.pause_scale, 1.0),
             torch.tensor([reading.given_frames(self.sample_rate, self.config.hop)], device=self.device),
         )
-        return out.durations[0].cpu().numpy(), out.mel[0]
-
-    def _frame_by_frame(self, model: TransformerTTS, reading: Reading, ids: Tensor, speaker: Tensor) -> Tensor:
-        expected = float(model.frames_per_phoneme) * ids.size(1)
-        lengths = torch.tensor([ids.size(1)], device=self.device)
-        (found,) = generate(model, ids, lengths, [expected], self.generation, speaker)
-        if not found.ended:
-            raise without_end(reading, len(found.mel), self.generation.max_times_expected)
-        return found.mel
+        return Drawn(self.model.denormalize(out.mel[0]), out.durations[0].cpu().numpy(), None)

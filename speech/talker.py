@@ -26,30 +26,19 @@ LIMITS = {
 class Manner:
     """Who speaks, and how; the scale 1 is as the voice was recorded."""
 
-    length_scale: float = 1.0
-    """above 1 is slower"""
-    pause_scale: float = 1.0
-    """of the pauses between words and at punctuation alone"""
-    pitch_scale: float = 1.0
-    """ratio of Hz"""
-    energy_scale: float = 1.0
-    """ratio of energy"""
-    speaker: str | None = None
-    """None where the voice has one"""
-    language: str | None = None
-    """None is the first of the voice"""
-    sentence_silence: float = 0.2
-    """seconds between sentences"""
+    length_scale: float = 1.0  # above 1 is slower
+    pause_scale: float = 1.0  # of the pauses between words and at punctuation alone
+    pitch_scale: float = 1.0  # ratio of Hz
+    energy_scale: float = 1.0  # ratio of energy
+    speaker: str | None = None  # None where the voice has one
+    language: str | None = None  # None is the first of the voice
+    sentence_silence: float = 0.2  # seconds between sentences
     volume: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, (low, high) in LIMITS.items():
+        for name, (low, high) in {**LIMITS, "sentence_silence": (0, 10), "volume": (0, 10)}.items():
             if not low <= getattr(self, name) <= high:
                 raise SpeechError(f"{name} {getattr(self, name):g} is outside {low:g} ... {high:g}")
-        if not 0 <= self.sentence_silence <= 10:
-            raise SpeechError(f"sentence_silence {self.sentence_silence:g} s is outside 0 ... 10 s")
-        if not 0 <= self.volume <= 10:
-            raise SpeechError(f"volume {self.volume:g} is outside 0 ... 10")
 
 
 @dataclass(frozen=True)
@@ -72,8 +61,7 @@ class Talker(ABC):
     """Sentence by sentence, so that memory holds the longest sentence of a text and not all of it."""
 
     sample_rate: int
-    controls: Collection[str]
-    """scales that the voice obeys"""
+    controls: Collection[str]  # scales that the voice obeys
 
     def __init__(self, parts: VoiceParts):
         self.parts = parts

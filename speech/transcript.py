@@ -4,13 +4,13 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from speech.errors import SpeechError
-from speech.subtitles import Cue, to_srt, to_tsv, to_txt, to_vtt
+from speech.subtitles import to_srt, to_tsv, to_txt, to_vtt
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,8 @@ class Segment:
     seek: int = 0
     temperature: float = 0.0
     no_speech_prob: float = 0.0
-    token_logprobs: list[float] = field(default_factory=list)
-    """of `tokens`, by the model alone"""
-    doubts: list[str] = field(default_factory=list)
-    """why the text of the piece may be wrong, as whisper's thresholds and the CTC head say"""
+    token_logprobs: list[float] = field(default_factory=list)  # of `tokens`, by the model alone
+    doubts: list[str] = field(default_factory=list)  # of the piece, by whisper's thresholds and the CTC head
     words: list[Word] = field(default_factory=list)
 
 
@@ -87,14 +85,10 @@ def compression_ratio(text: str) -> float:
     return len(raw) / len(zlib.compress(raw)) if raw else 0.0
 
 
-def _cues(write: Callable[[Sequence[Cue]], str]) -> Callable[[Transcript], str]:
-    return lambda transcript: write([Cue(s.start, s.end, s.text) for s in transcript.segments])
-
-
 WRITERS: dict[str, Callable[[Transcript], str]] = {
-    "txt": _cues(to_txt),
-    "vtt": _cues(to_vtt),
-    "srt": _cues(to_srt),
-    "tsv": _cues(to_tsv),
+    "txt": lambda transcript: to_txt(transcript.segments),
+    "vtt": lambda transcript: to_vtt(transcript.segments),
+    "srt": lambda transcript: to_srt(transcript.segments),
+    "tsv": lambda transcript: to_tsv(transcript.segments),
     "json": lambda transcript: json.dumps(transcript.to_dict(), ensure_ascii=False) + "\n",
 }

@@ -1,7 +1,6 @@
 """Synthesis beside a recording, and alignments: numpy in, numbers out. Durations and paths count mel frames."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import librosa
@@ -13,18 +12,6 @@ from speech.metrics import error_rates
 CEPSTRA = 13
 GROSS = 0.2  # of the true pitch: further off is a gross error
 JUMP_BACK, JUMP_FORWARD = 3, 5  # phonemes that attention may step at once
-
-
-@dataclass(frozen=True)
-class PitchErrors:
-    rmse_cents: float
-    """over frames voiced in both; nan if there is none"""
-    gross_error: float
-    """share of these that are more than 20 % off (GPE); nan if there is none"""
-    voicing_error: float
-    """share of frames voiced in only one"""
-    frame_error: float
-    """share of frames with one or the other (FFE)"""
 
 
 def cepstra(log_mel: np.ndarray) -> np.ndarray:
@@ -44,20 +31,22 @@ def mel_cepstral_distortion(reference: np.ndarray, found: np.ndarray) -> tuple[f
     return float(10 / np.log(10) * np.sqrt(2) * distances.mean()), path
 
 
-def pitch_errors(reference: np.ndarray, found: np.ndarray, path: np.ndarray) -> PitchErrors:
-    """F0 in Hz per frame, 0 or nan where unvoiced, compared along a DTW path."""
+def pitch_errors(reference: np.ndarray, found: np.ndarray, path: np.ndarray) -> dict[str, float | None]:
+    """F0 in Hz per frame, 0 or nan where unvoiced, compared along a DTW path.
+
+    Over frames voiced in both, None if there is none: rmse_cents, and gross_error (GPE), the share that is more than
+    20 % off. Over all frames: voicing_error, voiced in only one, and frame_error (FFE), one or the other.
+    """
     a, b = reference[path[:, 0]], found[path[:, 1]]
-    voiced_a, voiced_b = a > 0, b > 0
-    both = voiced_a & voiced_b
-    flipped = voiced_a != voiced_b
-    if not both.any():
-        return PitchErrors(float("nan"), float("nan"), float(flipped.mean()), float(flipped.mean()))
+    both, flipped = (a > 0) & (b > 0), (a > 0) != (b > 0)
     ratio = b[both] / a[both]
     gross = np.abs(ratio - 1) > GROSS
-    rmse = np.sqrt(np.mean((1200 * np.log2(ratio)) ** 2))
-    return PitchErrors(
-        float(rmse), float(gross.mean()), float(flipped.mean()), (gross.sum() + flipped.sum()) / len(path)
-    )
+    return {
+        "rmse_cents": float(np.sqrt(np.mean((1200 * np.log2(ratio)) ** 2))) if both.any() else None,
+        "gross_error": float(gross.mean()) if both.any() else None,
+        "voicing_error": float(flipped.mean()),
+        "frame_error": float((gross.sum() + flipped.sum()) / len(path)),
+    }
 
 
 def duration_error_ms(found: np.ndarray, true: np.ndarray, hop_seconds: float) -> float:
@@ -68,12 +57,6 @@ def duration_error_ms(found: np.ndarray, true: np.ndarray, hop_seconds: float) -
 def focus_rate(attention: np.ndarray) -> np.ndarray:
     """[..., T, N] -> [...]: mean over frames of the largest weight (arXiv 1905.09263 section 3.3)."""
     return attention.max(-1).mean(-1)
-
-
-def share_near_path(attention: np.ndarray, path: np.ndarray, tokens: int = 1) -> np.ndarray:
-    """[..., T, N] and the phoneme of each frame [T] -> [...]: share of frames whose largest weight is at most `tokens`
-    away. A straight line from corner to corner is the score to beat."""
-    return (np.abs(attention.argmax(-1) - path) <= tokens).mean(-1)
 
 
 def reading_head(attention: np.ndarray) -> np.ndarray:

@@ -1,11 +1,10 @@
 """A voice is a folder that explains itself: FastSpeech or Transformer TTS, texts, speakers, perhaps a vocoder."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from speech.errors import SpeechError
-from speech.folder import check_size, load_settings, load_weights, save_settings
+from speech.folder import check_size, load_settings, load_weights, save_card, save_settings, write_json
 from speech.models.aed import count_parameters
 from speech.models.fastspeech import FastSpeech
 from speech.models.transformer_tts import TransformerTTS
@@ -13,7 +12,7 @@ from speech.models.vocos import Vocos
 from speech.nn.transformer_tts_config import GenerateOptions, TransformerTTSConfig
 from speech.nn.tts_config import FastSpeechConfig
 from speech.talker import GENERATION
-from speech.text.phonemes import read_json
+from speech.text.files import read_object, told_of
 from speech.vocoder_folder import load_vocoder
 from speech.voice_parts import VoiceParts, load_parts, save_parts
 
@@ -27,55 +26,43 @@ class Voice:
     model: FastSpeech | TransformerTTS
     parts: VoiceParts
     vocoder: Vocos | None
-    generation: GenerateOptions
-    """of a Transformer TTS"""
+    generation: GenerateOptions  # of a Transformer TTS
 
 
 def save_voice(folder: str | Path, model: FastSpeech | TransformerTTS, parts: VoiceParts, notes: str = "") -> None:
     """Write the voice folder; a vocoder goes into its sub-folder `vocoder`."""
     folder = Path(folder)
     _check_embeddings(model.config, parts)
-    config = model.config.to_dict()
     kind = next(kind for kind, (cls, _) in KINDS.items() if isinstance(model, cls))
-    head = {"model_type": kind, "vocab_size": model.embed.num_embeddings}
-    save_settings(folder, head, config, config.pop("mel"), model)
+    save_settings(folder, kind, model, "mel", vocab_size=model.embed.num_embeddings)
     save_parts(folder, parts)
     if isinstance(model, TransformerTTS):
         generation = {name: value for name, value in asdict(GenerateOptions()).items() if name != "with_attention"}
-        (folder / GENERATION).write_text(json.dumps(generation, indent=1) + "\n", encoding="utf-8")
-    who = f"{model.config.mel.sample_rate} Hz, languages: {', '.join(parts.languages)}"
-    if parts.speakers:
-        who += f", speakers: {', '.join(parts.speakers)}"
-    card = (
-        f"---\nlibrary_name: parlance-speech\npipeline_tag: text-to-speech\n---\n\n# {type(model).__name__} voice\n\n"
-        f"{count_parameters(model):,} parameters, {who}.\n\n{notes}\n\n"
-        f'```bash\nspeech synthesize -m THIS_FOLDER -f out.wav -- "text"\n```\n'
-    )
-    (folder / "README.md").write_text(card, encoding="utf-8")
+        write_json(folder / GENERATION, generation)
+    about = f"{count_parameters(model):,} parameters, {model.config.mel.sample_rate} Hz"
+    about += f", languages: {', '.join(parts.languages)}"
+    about += f", speakers: {', '.join(parts.speakers)}" * bool(parts.speakers)
+    command = 'speech synthesize -m THIS_FOLDER -f out.wav -- "text"'
+    save_card(folder, "text-to-speech", f"{type(model).__name__} voice", f"{about}.", notes, command)
 
 
 def load_voice(folder: str | Path) -> Voice:
     """In eval mode on the CPU. A missing, corrupt or mismatched file is one SpeechError naming it."""
     folder = Path(folder)
-    head = read_json(folder, "config.json")
-    kind = head.get("model_type") if isinstance(head, dict) else None
-    if not isinstance(kind, str) or kind not in KINDS:
+    kind = read_object(folder, "config.json").get("model_type")
+    if kind not in [*KINDS]:
         raise SpeechError(f"voice folder {folder}: model_type in config.json is not one of {', '.join(KINDS)}")
-    config, mel = load_settings(folder, kind)
-    size, (cls, config_cls) = config.pop("vocab_size", None), KINDS[kind]
+    config, (cls, config_cls) = load_settings(folder, kind, "mel"), KINDS[kind]
     parts = load_parts(folder)
-    check_size(folder, parts.tokenizer.size, size)
-    model = load_weights(folder, lambda: cls(config_cls.from_dict({**config, "mel": mel}), size))
+    size = parts.tokenizer.size
+    check_size(folder, size, config.pop("vocab_size", None))
+    model = load_weights(folder, lambda: cls(config_cls.from_dict(config), size))
     vocoder = load_vocoder(folder / VOCODER) if (folder / VOCODER).is_dir() else None
-    if vocoder is not None and vocoder.config.mel != model.config.mel:
-        raise SpeechError(
-            f"voice folder {folder}: the mel of its vocoder is {vocoder.config.mel}, not {model.config.mel}"
-        )
-    try:
+    with told_of(f"voice folder {folder}"):
+        if vocoder is not None and vocoder.config.mel != model.config.mel:
+            raise SpeechError(f"the mel of its vocoder is {vocoder.config.mel}, not {model.config.mel}")
         _check_embeddings(model.config, parts)
         generation = _generation(folder, model) if isinstance(model, TransformerTTS) else GenerateOptions()
-    except SpeechError as error:
-        raise SpeechError(f"voice folder {folder}: {error}") from None
     return Voice(model, parts, vocoder, generation)
 
 
@@ -90,11 +77,11 @@ def _check_embeddings(config: FastSpeechConfig | TransformerTTSConfig, parts: Vo
 
 
 def _generation(folder: Path, model: TransformerTTS) -> GenerateOptions:
-    values = read_json(folder, GENERATION)
+    values = read_object(folder, GENERATION)
     try:
         heads = tuple((int(layer), int(head)) for layer, head in values.pop("window_heads", ()))
         options = GenerateOptions(window_heads=heads, **values)
-    except (AttributeError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise SpeechError(f"{GENERATION}: {error}") from None
     for name, value in values.items():
         kinds = int | float if isinstance(getattr(GenerateOptions, name), float) else int

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from speech.errors import SpeechError
+from speech.text.files import read_json, told_of
 from speech.text.load import load_tokenizer
 from speech.text.phoneme_tokenizer import PhonemeTokenizer
-from speech.text.phonemes import Phonemizer, load_phonemizers, read_json, save_phonemizers
+from speech.text.phonemes import Phonemizer, load_phonemizers, save_phonemizers
 
 SPEAKERS = "speakers.json"
 SHOWN, MAX_NAME = 40, 100  # names in an error; characters of a name
@@ -21,8 +22,7 @@ class VoiceParts:
 
     tokenizer: PhonemeTokenizer
     phonemizers: list[Phonemizer]
-    speakers: list[str] = field(default_factory=list)
-    """empty for one voice without a name"""
+    speakers: list[str] = field(default_factory=list)  # empty for one voice without a name
 
     def __post_init__(self) -> None:
         if not self.phonemizers:
@@ -70,10 +70,8 @@ def load_parts(folder: str | Path) -> VoiceParts:
     speakers = read_json(folder, SPEAKERS) if (folder / SPEAKERS).exists() else []
     if not isinstance(speakers, list) or not all(isinstance(name, str) for name in speakers):
         raise SpeechError(f"{folder / SPEAKERS}: not a list of names")
-    try:
+    with told_of(f"voice folder {folder}"):
         return VoiceParts(tokenizer, load_phonemizers(folder), speakers)
-    except SpeechError as error:
-        raise SpeechError(f"voice folder {folder}: {error}") from None
 
 
 def _different(what: str, names: Sequence[str]) -> None:

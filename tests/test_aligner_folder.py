@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from speech.aligner_folder import Aligner, load_aligner, save_aligner
 from speech.errors import SpeechError
@@ -40,45 +40,35 @@ def test_what_was_saved_is_loaded(folder):
     assert not found.model.training and found.model.config.encoder.subsampling == "dw8"
 
 
-@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors", "tokenizer.model"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
-def test_a_missing_or_corrupt_file_is_named(folder, name, damage):
-    whole = (folder / name).read_bytes()
-    if damage == "missing":
-        (folder / name).unlink()
-    else:
-        (folder / name).write_bytes(b"" if damage == "empty" else whole[: len(whole) // 2])
-    with pytest.raises(SpeechError, match=name.replace(".", r"\.")) as error:
+def test_a_missing_or_corrupt_vocabulary_is_named(folder, damage):
+    path = folder / "tokenizer.model"
+    whole = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(b"" if damage == "empty" else whole[: len(whole) // 2])
+    with pytest.raises(SpeechError, match=r"tokenizer\.model") as error:
         load_aligner(folder)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "message"),
+    ("values", "message"),
     [
-        ("config.json", {"model_type": "aed"}, "config.json is not of model_type ctc in format 1"),
-        ("config.json", {"vocab_size": 7}, "pieces, config.json 7"),
-        ("config.json", {"flux": 1}, "config.json builds no model: model config: .*flux"),
-        ("config.json", {"encoder": 3}, "config.json builds no model"),
-        ("config.json", {"encoder": {"n_heads": 3}}, "is not a multiple of n_heads 3"),
-        ("preprocessor_config.json", {"n_mels": 24}, "model.safetensors does not fit config.json"),
+        ({"model_type": "aed"}, "config.json: not of model_type ctc in format 1"),
+        ({"vocab_size": 7}, "pieces, config.json 7"),
+        ({"flux": 1}, "config.json builds no model: .*flux"),
+        ({"encoder": 3}, "config.json builds no model"),
     ],
 )
-def test_a_value_that_does_not_fit_is_named(folder, name, values, message):
-    (folder / name).write_text(json.dumps(json.loads((folder / name).read_text()) | values))
+def test_a_value_that_does_not_fit_is_named(folder, values, message):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
     with pytest.raises(SpeechError, match=message) as error:
         load_aligner(folder)
     assert "\n" not in str(error.value)
 
 
-def test_weights_that_lack_a_tensor_are_refused(folder):
-    weights = load_file(folder / "model.safetensors")
-    weights.pop("head.bias")
-    save_file(weights, folder / "model.safetensors")
-    with pytest.raises(SpeechError, match=r"does not fit config\.json.*head\.bias"):
-        load_aligner(folder)
-
-
 def test_an_aligner_is_no_recogniser(folder):
-    with pytest.raises(SpeechError, match="config.json is not of model_type aed in format 1"):
+    with pytest.raises(SpeechError, match="config.json: not of model_type aed in format 1"):
         load_folder(folder)

@@ -62,11 +62,11 @@ def test_a_missing_or_corrupt_file_is_named(folder: Path, name: str, damage: str
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("config.json", {"model_type": "tts"}, "is not of model_type aed in format 1"),
-        ("config.json", {"format_version": 99}, "is not of model_type aed in format 1"),
+        ("config.json", {"model_type": "tts"}, "config.json: not of model_type aed in format 1"),
+        ("config.json", {"format_version": 99}, "config.json: not of model_type aed in format 1"),
         ("config.json", {"flux": 1}, "flux"),
         ("config.json", {"vocab_size": 7}, "tokenizer has 64 pieces, config.json 7"),
-        ("config.json", {"vocab_size": "many"}, "no vocab_size"),
+        ("config.json", {"vocab_size": "many"}, "tokenizer has 64 pieces, config.json many"),
         ("config.json", {"encoder": 3}, "builds no model.*EncoderConfig"),
         ("config.json", {"encoder": {"n_heads": 3}}, "d_model 256 is not a multiple of n_heads 3"),
         ("config.json", {"encoder": {"n_layers": "many"}}, "builds no model"),

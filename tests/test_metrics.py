@@ -1,6 +1,6 @@
 import pytest
 
-from speech.metrics import error_rates, rtfx, write_trn
+from speech.metrics import error_rates
 
 
 def rates(pairs, unit="word"):
@@ -68,14 +68,3 @@ def test_utterances_keep_their_texts_and_order():
 def test_lists_of_different_length_are_our_mistake():
     with pytest.raises(ValueError):
         error_rates(["a", "b"], ["x", "y"], ["x"], "word")
-
-
-def test_trn_lines(tmp_path):
-    write_trn(tmp_path / "ref.trn", ["u1", "u2", "u3"], ["ann", "bob", "bob"], ["one two", "", " fünf\nsechs "])
-    expected = "one two (ann-u1)\n (bob-u2)\nfünf sechs (bob-u3)\n"
-    assert (tmp_path / "ref.trn").read_bytes() == expected.encode("utf-8")
-
-
-def test_rtfx():
-    assert rtfx(90.0, 1.5) == 60.0
-    assert rtfx(1.0, 0.0) > 1e6

@@ -279,19 +279,6 @@ def test_settings_of_the_model_hold_where_none_are_given(make_model):
     assert model.transcribe(WAVEFORMS[0], sampling_rate=RATE, language="en").language == "en"
 
 
-def test_prompt_follows_language_and_task(make_model):
-    model = make_model(language="de")
-    symbol = model.tokenizer.special
-    head = [symbol("<|startoftranscript|>"), symbol("<|de|>")]
-    assert model.decoding(Request()).prompt == [*head, symbol("<|transcribe|>"), symbol("<|de|>"), symbol("<|nopnc|>")]
-    assert model.decoding(Request(language="de", task="translate")).prompt == [
-        *head,
-        symbol("<|translate|>"),
-        symbol("<|en|>"),
-        symbol("<|nopnc|>"),
-    ]
-
-
 def test_the_text_is_capped_by_the_audio_and_by_the_decoder(make_model):
     # no end: 2 tokens a second and 3 more; 40 places less 5 of the prompt and 1 for the end
     for rate, expected in [(2.0, [4, 7, 5]), (1000.0, [34, 34, 34])]:

@@ -146,9 +146,7 @@ def test_a_sentence_without_an_end_is_told_and_not_cut(tmp_path):
         ("slow", {"length_scale": 2.0}, "^length_scale 2: the voice has none of the scales; leave it at 1$"),
         ("slow", {"pause_scale": 2.0}, "^pause_scale 2: the voice has none"),
         ("full", {}, "^the voice has 2 speakers: set speaker to Anna, Bo$"),
-        ("slow", {}, "^the voice has 2 speakers"),
         ("full", {"speaker": "Eve"}, "^speaker 'Eve' is none of Anna, Bo$"),
-        ("plain", {"speaker": "Eve"}, "^speaker 'Eve' is unknown"),
         ("full", {"speaker": "Bo", "language": "en"}, "^language 'en' is none of de, fr$"),
     ],
 )
@@ -175,7 +173,7 @@ def test_a_fault_late_in_a_text_is_told_before_its_first_sentence(full):
         ({"pause_scale": 4.1}, "pause_scale 4.1 is outside 0.25 ... 4"),
         ({"pitch_scale": -1.0}, "pitch_scale -1 is outside 0.5 ... 2"),
         ({"energy_scale": 11.0}, "energy_scale 11 is outside 0.1 ... 10"),
-        ({"sentence_silence": 11.0}, "sentence_silence 11 s is outside 0 ... 10 s"),
+        ({"sentence_silence": 11.0}, "sentence_silence 11 is outside 0 ... 10"),
         ({"volume": -0.1}, "volume -0.1 is outside 0 ... 10"),
     ],
 )

@@ -34,19 +34,16 @@ def test_a_folder_is_the_vocoder(saved):
 
 
 @pytest.mark.parametrize(
-    "name, key, value, said",
+    ("name", "values", "said"),
     [
-        ("config.json", "model_type", "aed", "config.json is not of model_type vocos in format 1"),
-        ("config.json", "heads", 4, "config.json builds no model: .*'heads'"),
-        ("config.json", "d_model", 24, "model.safetensors does not fit config.json"),
-        ("preprocessor_config.json", "hop", 0, "config.json builds no model: mel: hop 0"),
-        ("preprocessor_config.json", "colour", "red", "config.json builds no model: .*'colour'"),
+        ("config.json", {"model_type": "aed"}, "config.json: not of model_type vocos in format 1"),
+        ("config.json", {"heads": 4}, "config.json builds no model: .*'heads'"),
+        ("preprocessor_config.json", {"hop": 0}, "config.json builds no model: mel: hop 0"),
     ],
 )
-def test_a_folder_that_is_not_ours_is_one_line(saved, name, key, value, said):
+def test_a_folder_that_is_not_ours_is_one_line(saved, name, values, said):
     folder, _ = saved
-    values = json.loads((folder / name).read_text())
-    (folder / name).write_text(json.dumps({**values, key: value}))
-    with pytest.raises(SpeechError, match=f"^model folder {folder}: {said}") as error:
+    (folder / name).write_text(json.dumps(json.loads((folder / name).read_text()) | values))
+    with pytest.raises(SpeechError, match=f"^{folder}/{said}") as error:
         load_vocoder(folder)
     assert "\n" not in str(error.value)

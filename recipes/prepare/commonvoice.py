@@ -3,35 +3,29 @@
 python -m recipes.prepare.commonvoice --corpus cv-corpus-XX/en --out DIR
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lhotse import CutSet
 
-from recipes.prepare.corpus import prepare, shared_corpus
+from recipes.prepare.corpus import make_parser, prepare
 from speech.data.tsv import SPLITS, Utterance, audio_path, cuts_from_folder, make_cuts, read_table
 from speech.errors import SpeechError, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--corpus", type=Path, help="a release's language folder (clips/, train.tsv, ...) or a folder"
-                        " with manifest.tsv; default $SPEECH_CORPORA/en_commonvoice1_test")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="folder for the manifests")
+    corpus = "a release's language folder (clips/, train.tsv, ...) or a folder with manifest.tsv"
+    parser = make_parser(__doc__, corpus, sample="en_commonvoice1_test", seconds=(0.5, 20.0))
     parser.add_argument("--language", default="en", help="language of every utterance")
     parser.add_argument("--normalize", default="en", help="rule for the texts: none, en or zh")
-    parser.add_argument("--min-seconds", type=float, default=0.5, help="shorter ones leave train and dev")
-    parser.add_argument("--max-seconds", type=float, default=20.0, help="longer ones leave train and dev")
     args = parser.parse_args(argv)
-    corpus = args.corpus or shared_corpus("en_commonvoice1_test")
-    if corpus is None:
+    if args.corpus is None:
         raise SpeechError(
             "no Common Voice corpus: download a release from https://commonvoice.mozilla.org/datasets, unpack it and "
             "give its language folder (the one with clips/ and train.tsv) as --corpus"
         )
-    release = (corpus / "clips").is_dir()
-    splits = cuts_from_release(corpus, args.language) if release else cuts_from_folder(corpus, args.language)
+    cuts_from = cuts_from_release if (args.corpus / "clips").is_dir() else cuts_from_folder
+    splits = cuts_from(args.corpus, args.language)
     print(prepare(splits, args.out, args.normalize, args.min_seconds, args.max_seconds))
 
 

@@ -1,9 +1,9 @@
-"""What the prepare scripts share: where corpora lie, which utterances are kept, what was written."""
+"""What the prepare scripts share: their arguments, where corpora lie, which utterances are kept, what was written."""
 
+import argparse
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +16,47 @@ from speech.errors import DataError, SpeechError
 from speech.text.normalize import normalize
 
 
-@dataclass(frozen=True)
-class Total:
-    """Number of cuts and their length."""
-
-    count: int = 0
-    hours: float = 0.0
-
-    def plus(self, cut: Cut) -> "Total":
-        return Total(self.count + 1, self.hours + cut.duration / 3600)
-
-
-@dataclass
 class Report:
-    """What was written, by manifest, and what was dropped, by split and reason."""
+    """Cuts and their hours: what was written, by manifest, and what was dropped, by split and reason."""
 
-    written: dict[str, Total] = field(default_factory=dict)
-    dropped: dict[tuple[str, str], Total] = field(default_factory=lambda: defaultdict(Total))
+    def __init__(self) -> None:
+        self.written: dict[str, list[float]] = {}
+        self.dropped: dict[str, list[float]] = defaultdict(list)
+
+    def drop(self, split: str, reason: str, cut: Cut) -> None:
+        self.dropped[f"dropped {split}: {reason}"].append(cut.duration)
 
     def __str__(self) -> str:
         lines = [f"{'manifest':<36} {'cuts':>8} {'hours':>9}"]
-        lines += [f"{name:<36} {total.count:>8} {total.hours:>9.3f}" for name, total in self.written.items()]
-        for (split, reason), total in self.dropped.items():
-            lines.append(f"{f'dropped {split}: {reason}':<36} {total.count:>8} {total.hours:>9.3f}")
+        for name, seconds in {**self.written, **self.dropped}.items():
+            lines.append(f"{name:<36} {len(seconds):>8} {sum(seconds) / 3600:>9.3f}")
         return "\n".join(lines)
 
 
+def make_parser(
+    description: str | None,
+    corpus: str,
+    sample: str = "",
+    required: bool = False,
+    seconds: tuple[float, float] | None = None,
+) -> argparse.ArgumentParser:
+    """--corpus, `corpus` tells what it is, --out, and with `seconds` the length limits, by default these.
+
+    The default of --corpus is the folder `sample` below SPEECH_CORPORA, None if it is not there.
+    """
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    told = f"{corpus}; default $SPEECH_CORPORA/{sample}" if sample else corpus
+    parser.add_argument("--corpus", type=Path, required=required, default=shared_corpus(sample), help=told)
+    parser.add_argument("--out", type=Path, required=True, help="folder for what is made")
+    if seconds:
+        parser.add_argument("--min-seconds", type=float, default=seconds[0], help="shorter ones leave train and dev")
+        parser.add_argument("--max-seconds", type=float, default=seconds[1], help="longer ones leave train and dev")
+    return parser
+
+
 def shared_corpus(name: str) -> Path | None:
-    """The folder `name` below SPEECH_CORPORA; None if the variable is unset or has no such folder."""
     root = os.environ.get("SPEECH_CORPORA")
-    return Path(root) / name if root and (Path(root) / name).is_dir() else None
+    return Path(root) / name if root and name and (Path(root) / name).is_dir() else None
 
 
 def cuts_of_part(part: Mapping[str, Any], language: str) -> CutSet:
@@ -58,7 +69,6 @@ def cuts_of_part(part: Mapping[str, Any], language: str) -> CutSet:
 
 
 def make_folder(out: Path) -> None:
-    """Makes the folder for manifests; SpeechError where that is impossible."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -74,39 +84,29 @@ def prepare(splits: Mapping[str, CutSet], out: Path, rule: str, min_seconds: flo
     if not 0 <= min_seconds < max_seconds:
         raise SpeechError(f"min_seconds {min_seconds} must be at least 0 and below max_seconds {max_seconds}")
     report = Report()
-    kept_by_split: dict[str, list[Cut]] = {}
+    kept: dict[str, list[Cut]] = {split: [] for split in splits}
     for split, cuts in splits.items():
-        limits = (min_seconds, max_seconds) if split in ("train", "dev") else (0.0, float("inf"))
-        kept = kept_by_split[split] = []
+        least, most = (min_seconds, max_seconds) if split in ("train", "dev") else (0.0, float("inf"))
         for cut in list(cuts):
             cut = cut.map_supervisions(lambda s: s.transform_text(lambda text: normalize(text, rule)))
-            if reason := _fault(cut, *limits):
-                report.dropped[split, reason] = report.dropped[split, reason].plus(cut)
+            if not cut.supervisions[0].text:
+                report.drop(split, "empty text", cut)
+            elif cut.duration < least:
+                report.drop(split, f"shorter than {least:g} s", cut)
+            elif cut.duration > most:
+                report.drop(split, f"longer than {most:g} s", cut)
             else:
-                kept.append(cut)
-        if not kept:
+                kept[split].append(cut)
+        if not kept[split]:
             raise DataError(f"{split}: nothing is left of {len(cuts)} cuts; see --min-seconds, --max-seconds, text")
-    make_folder(out)
-    for split, kept in kept_by_split.items():
-        write(kept, out, split, report)
+    for split, cuts in kept.items():
+        write(cuts, out, split, report)
     return report
 
 
 def write(cuts: Iterable[Cut], out: Path, name: str, report: Report) -> None:
-    """Saves `<out>/<name>.jsonl.gz` in the existing folder `out` and counts it in the report."""
+    """Saves `<out>/<name>.jsonl.gz` and counts it in the report."""
+    make_folder(out)
     cuts = list(cuts)
-    save_manifest(CutSet.from_cuts(cuts), out / f"{name}.jsonl.gz")
-    total = Total()
-    for cut in cuts:
-        total = total.plus(cut)
-    report.written[name] = total
-
-
-def _fault(cut: Cut, min_seconds: float, max_seconds: float) -> str | None:
-    if not cut.supervisions[0].text:
-        return "empty text"
-    if cut.duration < min_seconds:
-        return f"shorter than {min_seconds:g} s"
-    if cut.duration > max_seconds:
-        return f"longer than {max_seconds:g} s"
-    return None
+    save_manifest(cuts, out / f"{name}.jsonl.gz")
+    report.written[name] = [cut.duration for cut in cuts]

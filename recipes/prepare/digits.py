@@ -3,7 +3,6 @@
 python -m recipes.prepare.digits --out DIR [--corpus DIR]
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,32 +10,35 @@ from pathlib import Path
 from lhotse import CutSet
 
 from recipes.prepare import espeak, fsdd
-from recipes.prepare.corpus import Report, make_folder, shared_corpus, write
+from recipes.prepare.corpus import Report, make_folder, make_parser, write
 from recipes.prepare.strings import Strings, draw_strings, join
 from speech.data.tsv import SPLITS, cuts_from_folder
 from speech.errors import DataError, SpeechError, run
 
+CORPUS = "folder with manifest.tsv, or the public repository's zip archive; without it they are downloaded"
 SINGLE_EDGE_SECONDS = 0.1  # a recogniser trained on strings with pauses expects silence around a single digit too
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--corpus", type=Path, help="folder with manifest.tsv, or the public repository's zip archive; "
-                        "default $SPEECH_CORPORA/en_fsdd, else a download")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="folder for the manifests and a downloaded corpus")
+    parser = make_parser(__doc__, CORPUS, sample="en_fsdd")
     parser.add_argument("--strings", type=int, default=10_000, help="number of training strings")
     parser.add_argument("--seed", type=int, default=1, help="of the strings drawn")
     args = parser.parse_args(argv)
     if args.strings < 1:
         raise SpeechError(f"--strings {args.strings} must be at least 1")
-    make_folder(args.out)
-    folder = args.corpus or shared_corpus("en_fsdd") or download(args.out)
+    print(write_all(open_digits(args.corpus, args.out), args.out, args.strings, args.seed))
+
+
+def open_digits(corpus: Path | None, out: Path) -> dict[str, CutSet]:
+    """Single digits by split, of a folder or an archive; without either what can be had, put below `out`."""
+    make_folder(out)
+    folder = corpus or download(out)
     if folder.is_file():
-        folder = fsdd.extract(folder.read_bytes(), args.out / "fsdd")
+        folder = fsdd.extract(folder.read_bytes(), out / "fsdd")
     splits = cuts_from_folder(folder)
     if missing := [split for split in SPLITS if split not in splits]:
         raise DataError(f"{folder / 'manifest.tsv'}: no rows of the split {', '.join(missing)}")
-    print(write_all(splits, args.out, args.strings, args.seed))
+    return splits
 
 
 def download(out: Path) -> Path:
@@ -54,12 +56,13 @@ def download(out: Path) -> Path:
         raise SpeechError(
             f"no digits corpus: {reason}; {error}, or fetch {fsdd.URL} elsewhere and give the file as --corpus"
         ) from None
-    lines = ("SYNTHETIC SPEECH: these digits were made by espeak-ng, nobody spoke them.",
-             "Results on them say nothing about real speech.",
-             f"The real corpus could not be fetched: {reason}",
-             "Give it as --corpus, or put it into $SPEECH_CORPORA/en_fsdd.")  # fmt: skip
-    border = "!" * (max(map(len, lines)) + 4)
-    print(border, *(f"! {line}" for line in lines), border, sep="\n", file=sys.stderr)
+    print(
+        "\n!!! SYNTHETIC SPEECH: these digits were made by espeak-ng, nobody spoke them.\n"
+        "!!! Results on them say nothing about real speech.\n"
+        f"!!! The real corpus could not be fetched: {reason}\n"
+        "!!! Give it as --corpus, or put it into $SPEECH_CORPORA/en_fsdd.\n",
+        file=sys.stderr,
+    )
     return folder
 
 

@@ -25,42 +25,34 @@ POS_CHARACTER = 1
 SAMPLES_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
-class Espeak:
-    """espeak-ng in this process. It keeps its state in globals: make one."""
-
-    def __init__(self) -> None:
-        self._library, self.sample_rate = open_espeak()
-        self._library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))  # some voices have breath noise, seeded by the clock
-        self._blocks: list[np.ndarray] = []
-        self._callback = SAMPLES_CALLBACK(self._collect)  # kept: the library holds only its address
-        self._library.espeak_SetSynthCallback(self._callback)
-
-    def say(self, text: str, voice: str, words_per_minute: int, pitch: int, pitch_range: int) -> np.ndarray:
-        """[samples] float32 in [-1, 1] at `sample_rate`; pitch and its range 0-100, 50 is the voice's own."""
-        if self._library.espeak_SetVoiceByName(voice.encode()):
-            raise SpeechError(f"espeak-ng has no voice '{voice}'")
-        for parameter, value in ((RATE, words_per_minute), (PITCH, pitch), (RANGE, pitch_range)):
-            self._library.espeak_SetParameter(parameter, value, 0)
-        self._blocks.clear()
-        data = text.encode()
-        if self._library.espeak_Synth(
-            data, ctypes.c_size_t(len(data) + 1), 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
-        ):
-            raise SpeechError(f"espeak-ng cannot say '{text}' in the voice '{voice}'")
-        return np.concatenate(self._blocks).astype(np.float32) / 32768
-
-    def _collect(self, samples, count: int, _events) -> int:
-        if samples and count > 0:
-            self._blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        return 0
-
-
 def synthesize_digits(folder: Path) -> Path:
     """A corpus folder like the real one: every digit TAKES times by each of SPEAKERS, at 8 kHz, same bytes each time.
 
     A speaker is a voice with its own middle pitch and rate; its takes differ in pitch, range and rate.
     """
-    espeak = Espeak()
+    espeak, sample_rate = open_espeak()
+    espeak.espeak_ng_SetRandSeed(ctypes.c_long(SEED))  # some voices have breath noise, seeded by the clock
+    blocks: list[np.ndarray] = []
+
+    @SAMPLES_CALLBACK
+    def collect(samples, count: int, _events) -> int:
+        if samples and count > 0:
+            blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0
+
+    def say(text: str, voice: str, words_per_minute: int, pitch: int, pitch_range: int) -> np.ndarray:
+        """[samples]; pitch and its range 0-100, 50 is the voice's own."""
+        blocks.clear()
+        failed = espeak.espeak_SetVoiceByName(voice.encode())
+        for parameter, value in ((RATE, words_per_minute), (PITCH, pitch), (RANGE, pitch_range)):
+            espeak.espeak_SetParameter(parameter, value, 0)
+        data = text.encode()
+        size = ctypes.c_size_t(len(data) + 1)
+        if failed or espeak.espeak_Synth(data, size, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None):
+            raise SpeechError(f"espeak-ng cannot say '{text}' in the voice '{voice}'")
+        return np.concatenate(blocks).astype(np.float32)
+
+    espeak.espeak_SetSynthCallback(collect)
     audio = folder / "audio"
     audio.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[str, str, int]] = []
@@ -70,18 +62,12 @@ def synthesize_digits(folder: Path) -> Path:
         rate, pitch = rng.randint(130, 190), rng.randint(35, 65)
         for digit, word in enumerate(WORDS):
             for take in range(TAKES):
-                speech = espeak.say(
-                    word, voice, rate + rng.randint(-30, 30), pitch + rng.randint(-15, 15), rng.randint(20, 80)
-                )
+                change = rng.randint(-30, 30), rng.randint(-15, 15)
+                speech = say(word, voice, rate + change[0], pitch + change[1], rng.randint(20, 80))
+                heard = np.flatnonzero(np.abs(speech) > AUDIBLE * np.abs(speech).max())
+                speech = resample(speech[heard[0] : heard[-1] + 1], sample_rate, SAMPLE_RATE)
                 file = f"{digit}_{speaker}_{take}.flac"
-                soundfile.write(audio / file, _trimmed_8k(speech, espeak.sample_rate), SAMPLE_RATE, subtype="PCM_16")
+                soundfile.write(audio / file, speech * (PEAK / np.abs(speech).max()), SAMPLE_RATE, subtype="PCM_16")
                 rows.append((file, speaker, take))
     write_manifest(folder, rows)
     return folder
-
-
-def _trimmed_8k(speech: np.ndarray, sample_rate: int) -> np.ndarray:
-    loudness = np.abs(speech)
-    heard = np.flatnonzero(loudness > AUDIBLE * loudness.max())
-    speech = resample(speech[heard[0] : heard[-1] + 1], sample_rate, SAMPLE_RATE)
-    return speech * (PEAK / np.abs(speech).max())

@@ -15,8 +15,6 @@ URL = f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/{COMMIT}
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TIMEOUT_SECONDS = 20
 MAX_ARCHIVE_BYTES = 200 << 20  # the archive has about 17 MB
-MAX_RECORDING_BYTES = 4 << 20  # the longest recording has 37 kB
-CHUNK_BYTES = 1 << 20
 RECORDING = re.compile(r"[^/]+/recordings/(?P<file>(?P<digit>\d)_(?P<speaker>[a-z]+)_(?P<take>\d{1,4})\.wav)")
 
 
@@ -29,18 +27,16 @@ def split_of(take: int) -> str:
     return "test" if take < 5 else "dev" if take < 8 else "train"
 
 
-def fetch(url: str = URL) -> bytes:
-    """The archive at `url`; Unreachable if the network fails, DataError past MAX_ARCHIVE_BYTES."""
-    archive = io.BytesIO()
+def fetch() -> bytes:
+    """The archive; Unreachable if the network fails, DataError past MAX_ARCHIVE_BYTES."""
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
-            while chunk := response.read(CHUNK_BYTES):
-                archive.write(chunk)
-                if archive.tell() > MAX_ARCHIVE_BYTES:
-                    raise DataError(f"{url} is larger than {MAX_ARCHIVE_BYTES} bytes; give a folder as --corpus")
+        with urllib.request.urlopen(URL, timeout=TIMEOUT_SECONDS) as response:
+            archive = response.read(MAX_ARCHIVE_BYTES + 1)
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"{urlsplit(url).hostname}: {error}") from None
-    return archive.getvalue()
+        raise Unreachable(f"{urlsplit(URL).hostname}: {error}") from None
+    if len(archive) > MAX_ARCHIVE_BYTES:
+        raise DataError(f"{URL} is larger than {MAX_ARCHIVE_BYTES} bytes; give a folder as --corpus")
+    return archive
 
 
 def extract(archive: bytes, folder: Path) -> Path:
@@ -56,11 +52,7 @@ def extract(archive: bytes, folder: Path) -> Path:
             for member in members.infolist():
                 if not (match := RECORDING.fullmatch(member.filename)):
                     continue
-                with members.open(member) as recording:
-                    samples = recording.read(MAX_RECORDING_BYTES + 1)
-                if len(samples) > MAX_RECORDING_BYTES:
-                    raise DataError(f"{member.filename} is larger than {MAX_RECORDING_BYTES} bytes; not the dataset")
-                (audio / match["file"]).write_bytes(samples)
+                (audio / match["file"]).write_bytes(members.read(member))
                 rows.append((match["file"], match["speaker"], int(match["take"])))
     except (zipfile.BadZipFile, EOFError) as error:
         raise DataError(f"the archive of {URL} is broken ({error}); fetch it again") from None

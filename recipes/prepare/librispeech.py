@@ -3,7 +3,6 @@
 python -m recipes.prepare.librispeech --out DIR [--corpus DIR/LibriSpeech] [--parts mini_librispeech]
 """
 
-import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from lhotse import CutSet
 from lhotse.recipes.librispeech import LIBRISPEECH, MINI_LIBRISPEECH, download_librispeech, prepare_librispeech
 
-from recipes.prepare.corpus import cuts_of_part, prepare
+from recipes.prepare.corpus import cuts_of_part, make_parser, prepare
 from speech.errors import DataError, SpeechError, run
 
 PARTS = {"librispeech": LIBRISPEECH, "mini_librispeech": MINI_LIBRISPEECH}
@@ -20,14 +19,10 @@ JOBS = 4  # threads that read the headers of the files
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--corpus", type=Path, help="folder with train-clean-100/, dev-clean/, ...; without it they "
-                        "are downloaded into <out>/download")  # fmt: skip
+    corpus = "folder with train-clean-100/, dev-clean/, ...; without it they are downloaded into <out>/download"
+    parser = make_parser(__doc__, corpus, seconds=(0.5, 30.0))
     parser.add_argument("--parts", choices=PARTS, default="librispeech", help="60 GB, or 0.5 GB for a first try; of a "
                         "corpus the parts that are there (default: librispeech)")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="folder for the manifests")
-    parser.add_argument("--min-seconds", type=float, default=0.5, help="shorter ones leave train and dev")
-    parser.add_argument("--max-seconds", type=float, default=30.0, help="longer ones leave train and dev")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     corpus = args.corpus or download(args.out / "download", args.parts)

@@ -3,14 +3,13 @@
 python -m recipes.prepare.ljspeech --corpus LJSpeech-1.1 --out DIR
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from lhotse import CutSet
 from lhotse.recipes.ljspeech import prepare_ljspeech
 
-from recipes.prepare.corpus import cuts_of_part, shared_corpus
+from recipes.prepare.corpus import cuts_of_part, make_parser
 from recipes.prepare.voice import add_phonemizer, phonemizer_of, write_voice
 from speech.data.tsv import cuts_from_folder
 from speech.errors import DataError, SpeechError, run
@@ -19,17 +18,14 @@ HELD_OUT = 300 / 13100  # for dev and for test each, as many as FastSpeech's (ar
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--corpus", type=Path, help="folder with metadata.csv and wavs/, or with manifest.tsv; default "
-                        "$SPEECH_CORPORA/en_ljspeech_385")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="folder for the manifests and voice/")
+    corpus = "folder with metadata.csv and wavs/, or with manifest.tsv"
+    parser = make_parser(__doc__, corpus, sample="en_ljspeech_385")
     add_phonemizer(parser)
     args = parser.parse_args(argv)
-    corpus = args.corpus or shared_corpus("en_ljspeech_385")
-    if corpus is None:
+    if args.corpus is None:
         raise SpeechError("no LJSpeech corpus: fetch it, as by `lhotse download ljspeech DIR`, and give it as --corpus")
-    whole = (corpus / "metadata.csv").is_file()
-    splits = cuts_from_ljspeech(corpus) if whole else cuts_from_folder(corpus, args.language)
+    whole = (args.corpus / "metadata.csv").is_file()
+    splits = cuts_from_ljspeech(args.corpus) if whole else cuts_from_folder(args.corpus, args.language)
     print(write_voice(splits, args.out, phonemizer_of(args)))
 
 

@@ -2,12 +2,12 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lhotse import MonoCut, SupervisionSegment
+from lhotse import MonoCut
 from lhotse.cut import MixedCut, MixTrack, PaddingCut
-from lhotse.utils import LOG_EPSILON
+from lhotse.utils import LOG_EPSILON, fastcopy
 
 from speech.errors import DataError
 
@@ -25,10 +25,13 @@ class Strings:
     singles: int = 0
 
 
-def draw_strings(words: Sequence[MonoCut], strings: Strings, seed: int) -> Iterator[MixedCut]:
+def draw_strings(words: Iterable[MonoCut], strings: Strings, seed: int) -> Iterator[MixedCut]:
     """Strings of words of one speaker each: speaker, words, recordings and pauses uniform, same seed same strings."""
     rng = random.Random(f"{seed} {strings.name}")
-    recordings = _by_speaker_and_text(words)
+    recordings: dict[str, dict[str, list[MonoCut]]] = defaultdict(lambda: defaultdict(list))
+    for word in words:
+        said = word.supervisions[0]
+        recordings[said.speaker or ""][said.text or ""].append(word)
     for index in range(strings.count):
         length = 1 if index < strings.singles else rng.randint(*strings.lengths)
         of_speaker = recordings[rng.choice(sorted(recordings))]
@@ -54,29 +57,16 @@ def join(name: str, words: Sequence[MonoCut], edges: tuple[float, float], pauses
         end = starts[-1] + round(word.duration * rate)
     total = end + round(edges[1] * rate)
     silence = PaddingCut(f"{name}-silence", total / rate, rate, feat_value=LOG_EPSILON, num_samples=total)
-    said = words[0].supervisions[0]
-    supervision = SupervisionSegment(
+    supervision = fastcopy(
+        words[0].supervisions[0],
         id=name,
-        recording_id=words[0].recording_id,
         start=0.0,
         duration=(end - starts[0]) / rate,
-        text=" ".join(_text(word) for word in words),
-        speaker=said.speaker,
-        language=said.language,
+        text=" ".join(word.supervisions[0].text or "" for word in words),
+        custom=None,
     )
     tracks = [MixTrack(silence)]
     for word, start in zip(words, starts, strict=True):
         supervisions = [supervision] if len(tracks) == 1 else []
         tracks.append(MixTrack(word.copy(supervisions=supervisions), offset=start / rate))
     return MixedCut(name, tracks)
-
-
-def _by_speaker_and_text(words: Sequence[MonoCut]) -> dict[str, dict[str, list[MonoCut]]]:
-    found: dict[str, dict[str, list[MonoCut]]] = defaultdict(lambda: defaultdict(list))
-    for word in words:
-        found[word.supervisions[0].speaker or ""][_text(word)].append(word)
-    return found
-
-
-def _text(word: MonoCut) -> str:
-    return word.supervisions[0].text or ""

@@ -12,10 +12,10 @@ from lhotse import CutSet, MonoCut
 from lhotse.cut import Cut
 from lhotse.utils import fastcopy
 
-from recipes.prepare.corpus import Report, make_folder, write
+from recipes.prepare.corpus import Report, make_parser, write
 from speech.data.manifests import load_audio
 from speech.data.tsv import cuts_from_folder
-from speech.errors import AudioError, DataError, SpeechError, run
+from speech.errors import DataError, SpeechError, run
 from speech.text.phoneme_table import PhonemeTable
 from speech.text.phoneme_tokenizer import PhonemeTokenizer, written
 from speech.text.phonemes import Phonemizer, load_phonemizer, read_words
@@ -25,9 +25,7 @@ EDGE_DB, EDGE_SECONDS, FRAME_SECONDS = -40.0, 0.05, 0.01  # sound below the firs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--corpus", type=Path, required=True, help="folder with manifest.tsv and its audio")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the manifests and voice/")
+    parser = make_parser(__doc__, "folder with manifest.tsv and its audio", required=True)
     parser.add_argument("--speaker", help="only this one (default: all)")
     add_phonemizer(parser)
     args = parser.parse_args(argv)
@@ -67,14 +65,9 @@ def write_voice(splits: Mapping[str, Iterable[Cut]], out: Path, phonemizer: Phon
     A cut with a `language` in its `custom` is read by a phonemizer of that language and the same kind. What was said
     goes to `custom` as `said`. What cannot be used, or is not in train, is dropped and counted.
     """
-    make_folder(out)
     report = Report()
     readers = {phonemizer.language: phonemizer}
     found: dict[str, list[tuple[Cut, list[str]]]] = {split: [] for split in ("train", *splits)}
-
-    def drop(split: str, cut: Cut, reason: str) -> None:
-        report.dropped[split, reason] = report.dropped[split, reason].plus(cut)
-
     for split, cuts in splits.items():
         for cut in cuts:
             said = cut.supervisions[0]
@@ -87,33 +80,31 @@ def write_voice(splits: Mapping[str, Iterable[Cut]], out: Path, phonemizer: Phon
                 tokens = readers[language](readers[language].spoken(text).text)
                 cut = _trimmed(cut).map_supervisions(lambda s, language=language: fastcopy(s, language=language))
                 found[split].append((cut, tokens))
-            except (SpeechError, AudioError) as error:
-                drop(split, cut, str(error).split(";")[0][:60])
+            except SpeechError as error:
+                report.drop(split, str(error).split(";")[0][:60], cut)
     table = PhonemeTable.build(tokens for _, tokens in found["train"])
-    languages, speakers = ({_of(cut, part) for cut, _ in found["train"]} for part in ("language", "speaker"))
-    known = {"phoneme": set(table.symbols), "language": languages, "speaker": speakers}
+    train = [cut.supervisions[0] for cut, _ in found["train"]]
+    languages, speakers = {said.language for said in train}, {said.speaker or "" for said in train}
+    known = {trait for cut, tokens in found["train"] for trait in _traits(cut, tokens)}
     for split, cuts in found.items():
         fit = []
         for cut, tokens in cuts:
-            parts = {"language": [_of(cut, "language")], "speaker": [_of(cut, "speaker")], "phoneme": tokens}
-            strange = (f"{part} {x} is not in train" for part, names in parts.items() for x in names
-                       if x not in known[part])  # fmt: skip
-            if reason := next(strange, None):
-                drop(split, cut, reason)
+            if strange := next((trait for trait in _traits(cut, tokens) if trait not in known), None):
+                report.drop(split, f"{strange} is not in train", cut)
             else:
                 fit.append(_with_phonemes(cut, written(tokens)))
         if not fit:
             raise DataError(f"{split}: nothing is left of it; {report}")
         write(fit, out, split, report)
-    make_folder(out / "voice")
     phonemizers = [reader for language, reader in readers.items() if language in languages]
     names = sorted(speakers) if len(speakers) > 1 else []
     save_parts(out / "voice", VoiceParts(PhonemeTokenizer(table, phonemizers[0].language), phonemizers, names))
     return report
 
 
-def _of(cut: Cut, part: str) -> str:
-    return getattr(cut.supervisions[0], part) or ""
+def _traits(cut: Cut, tokens: Iterable[str]) -> list[str]:
+    said = cut.supervisions[0]
+    return [f"language {said.language}", f"speaker {said.speaker or ''}", *(f"phoneme {token}" for token in tokens)]
 
 
 def _with_phonemes(cut: Cut, phonemes: str) -> Cut:
@@ -132,8 +123,7 @@ def _trimmed(cut: Cut) -> Cut:
         raise DataError("silence")
     begin = max(0.0, loud[0] * FRAME_SECONDS - EDGE_SECONDS)
     end = min(cut.duration, (loud[-1] + 1) * FRAME_SECONDS + EDGE_SECONDS)
-    trimmed = cut.truncate(offset=begin, duration=end - begin)
-    return trimmed.with_id(cut.id)
+    return cut.truncate(offset=begin, duration=end - begin).with_id(cut.id)
 
 
 if __name__ == "__main__":

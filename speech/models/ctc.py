@@ -1,11 +1,9 @@
 """Conformer with a CTC head: the aligner that stands beside a recogniser without one."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from speech.errors import SpeechError
 from speech.models.aed import init_weights
 from speech.models.conformer import Conformer
 from speech.nn.config import EncoderConfig, FrontendConfig
@@ -18,18 +16,6 @@ class CTCConfig:
 
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "CTCConfig":
-        """Build from a stored config.json part; an unknown key is an error, not a guess."""
-        parts = {"frontend": FrontendConfig, "encoder": EncoderConfig}
-        try:
-            return cls(**{name: parts[name](**part) if name in parts else part for name, part in values.items()})
-        except TypeError as error:
-            raise SpeechError(f"model config: {error}") from None
 
 
 class CTCModel(nn.Module):

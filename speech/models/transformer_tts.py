@@ -139,7 +139,7 @@ class Prenet(nn.Module):
 
 
 class TransformerTTS(nn.Module):
-    """`encode` once, then `step` by step; `forward` is the same in one pass over a known mel.
+    """`encode` once, then `decode` step by step; `forward` is the same in one pass over a known mel.
 
     Buffers: mean and deviation of the log-mels per bin, and the mel frames of a phoneme, from which the longest mel of
     a sentence follows.
@@ -208,7 +208,8 @@ class TransformerTTS(nn.Module):
         cross_masks: list[Tensor] | None = None,
         with_attention: bool = True,
     ) -> Decoded:
-        """frames [B, U, F], each the last of the r frames before, continue `cache`; keep [U, 2, W] of the pre-net.
+        """frames [B, U, F], each the last of the r frames before and zeros at the start, continue `cache` -> the next
+        r frames of each; keep [U, 2, W] of the pre-net.
 
         cross_masks, one per layer, broadcast to [B, H, U, N] and replace the memory's own.
         """
@@ -225,18 +226,6 @@ class TransformerTTS(nn.Module):
         x = self.decoder_norm(x)
         mel = self.mel(x).unflatten(2, (self.config.reduction, -1)).flatten(1, 2)  # [B, U, r * F] -> [B, U * r, F]
         return Decoded(mel.float(), self.stop(x)[..., 0].float(), kept, attention)
-
-    def step(
-        self,
-        frame: Tensor,
-        memory: Memory,
-        cache: list[KV] | None,
-        keep: Tensor | None = None,
-        cross_masks: list[Tensor] | None = None,
-        with_attention: bool = False,
-    ) -> Decoded:
-        """frame [B, F], the last one so far, zeros at the start -> the next r frames; keep [1, 2, W]."""
-        return self.decode(frame[:, None], memory, cache, keep, cross_masks, with_attention)
 
     def refine(self, mel: Tensor, lengths: Tensor) -> Tensor:
         """Post-net: [B, T, F] -> [B, T, F]."""

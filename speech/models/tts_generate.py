@@ -28,20 +28,17 @@ class Window:
         for layer, head in chosen:
             self.free[layer, head] = False
         self.phonemes = torch.arange(memory.mask.size(3), device=device)
+        self.furthest = torch.zeros(len(self.real), layers, n_heads, dtype=torch.long, device=device)
 
-    def start(self) -> Tensor:
-        """[B, L, H]: all heads stand at the first phoneme."""
-        return torch.zeros(len(self.real), *self.free.shape[:2], dtype=torch.long, device=self.real.device)
-
-    def masks(self, furthest: Tensor) -> list[Tensor]:
-        """furthest [B, L, H] -> [B, H, 1, N] per layer."""
-        ahead = self.phonemes - furthest[..., None]  # [B, L, H, N]
+    def masks(self) -> list[Tensor]:
+        """[B, H, 1, N] per layer."""
+        ahead = self.phonemes - self.furthest[..., None]  # [B, L, H, N]
         near = (ahead >= -self.options.window_back) & (ahead <= self.options.window_forward)
         return list(((near | self.free)[..., None, :] & self.real[:, None]).unbind(1))
 
-    def advance(self, furthest: Tensor, attention: list[Tensor]) -> Tensor:
-        """attention [B, H, 1, N] per layer -> the new furthest."""
-        return torch.maximum(furthest, torch.stack(attention, 1)[..., 0, :].argmax(-1))
+    def advance(self, attention: list[Tensor]) -> None:
+        """attention [B, H, 1, N] per layer."""
+        self.furthest = torch.maximum(self.furthest, torch.stack(attention, 1)[..., 0, :].argmax(-1))
 
 
 @torch.inference_mode()
@@ -60,20 +57,18 @@ def generate(
     memory = model.encode(phonemes, lengths, speaker)
     keep = None if options.seed is None else model.dropout_keep(max(caps), options.seed)
     window = Window(model, memory, options) if options.window_heads else None
-    furthest = window.start() if window else torch.empty(0)
     with_attention = options.with_attention or window is not None
     frame = model.stop.weight.new_zeros(batch, model.config.mel.n_mels)
-    cache, masks = None, None
+    cache = None
     steps, ended = [0] * batch, [False] * batch  # steps is 0 while a sentence goes on
     mels: list[Tensor] = []
     attention: list[Tensor] = []
     for t in range(max(caps)):
-        if window:
-            masks = window.masks(furthest)
+        masks = window.masks() if window else None
         now = None if keep is None else keep[t : t + 1]
-        out = model.step(frame, memory, cache, now, masks, with_attention)
+        out = model.decode(frame[:, None], memory, cache, now, masks, with_attention)
         if window:
-            furthest = window.advance(furthest, out.attention)
+            window.advance(out.attention)
         mels.append(out.mel)
         if options.with_attention:
             attention.append(torch.stack(out.attention, 1).cpu())  # [B, L, H, 1, N]

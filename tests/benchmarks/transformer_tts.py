@@ -48,7 +48,7 @@ def inputs(model: TransformerTTS, phonemes: Tensor) -> Tensor:
     frame, cache, fed = torch.zeros(1, model.config.mel.n_mels), None, []
     for t in range(FRAMES // model.config.reduction):
         fed.append(frame)
-        out = model.step(frame, memory, cache, keep[t : t + 1])
+        out = model.decode(frame[:, None], memory, cache, keep[t : t + 1], with_attention=False)
         cache, frame = out.cache, out.mel[:, -1]
     return torch.stack(fed, 1)
 

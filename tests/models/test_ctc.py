@@ -43,7 +43,3 @@ def test_a_clip_alone_is_the_clip_in_the_batch():
     together, frames = ctc.log_probs(waveforms, lengths)
     alone, _ = ctc.log_probs(waveforms[1:, :9000], lengths[1:])
     torch.testing.assert_close(alone[0], together[1, : frames[1]], rtol=0, atol=1e-5)
-
-
-def test_settings_come_back():
-    assert CTCConfig.from_dict(CONFIG.to_dict()) == CONFIG

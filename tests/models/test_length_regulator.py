@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from speech.models.length_regulator import (
-    phoneme_of_frames,
     regulate,
     scaled_durations,
     stretched,
@@ -27,16 +26,6 @@ def test_a_batch_is_repeated_row_by_row():
     assert y.shape == (3, 15, 4) and lengths.tolist() == [8, 15, 2]
     for i, n in enumerate(lengths):
         close(y[i, :n], h[i].repeat_interleave(durations[i], 0))
-
-
-def test_frames_know_their_phoneme():
-    assert phoneme_of_frames(PAPER, 10).tolist() == [[0, 0, 1, 1, 2, 2, 2, 3, 3, 3]]
-
-
-def test_gradients_add_up_over_the_frames():
-    h = torch.randn(1, 4, 2, requires_grad=True)
-    regulate(h, PAPER)[0].sum().backward()
-    close(h.grad, PAPER[..., None].float().expand(-1, -1, 2))
 
 
 def test_no_phoneme_is_scaled_away_and_none_appears():

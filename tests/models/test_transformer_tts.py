@@ -41,7 +41,7 @@ def test_steps_with_a_cache_equal_the_full_pass(batch, reduction, pre_norm, seed
     memory, cache, frame = model.encode(phonemes, lengths), None, torch.zeros(2, F)
     for t in range(steps):
         now = keep[t : t + 1] if keep is not None else None
-        out = model.step(frame, memory, cache, now, with_attention=True)
+        out = model.decode(frame[:, None], memory, cache, now)
         here = slice(t * reduction, min(T, (t + 1) * reduction))
         close(out.mel[:, : here.stop - here.start], whole.mel_before[:, here])
         close(out.stop[:, 0], whole.stop[:, t])
@@ -71,15 +71,6 @@ def test_the_postnet_adds_to_the_mel(batch):
     for parameter in model.postnet[-1].norm.parameters():
         parameter.data.zero_()
     close(model(*batch).mel, model(*batch).mel_before)
-
-
-@pytest.mark.parametrize("reduction", [1, 2, 3])
-def test_shapes_for_a_length_that_the_reduction_does_not_divide(batch, reduction):
-    out = tts(reduction=reduction)(*batch)
-    steps = {1: 13, 2: 7, 3: 5}[reduction]
-    assert out.mel.shape == out.mel_before.shape == (2, T, F)
-    assert out.stop.shape == (2, steps)
-    assert [a.shape for a in out.attention] == [(2, 2, steps, N)] * 2
 
 
 def pad(batch: tuple, phonemes: int, frames: int, filler: float) -> tuple:

@@ -75,7 +75,7 @@ def test_the_stop_ends_a_sentence_with_its_step(reduction, seed):
         n, frame, cache, stops, mels = LENGTHS[i], torch.zeros(1, 5), None, [], []
         memory = model.encode(phonemes()[i : i + 1, :n], torch.tensor([n]))
         for t in range(len(one.mel) // reduction):
-            out = model.step(frame, memory, cache, None if keep is None else keep[t : t + 1])
+            out = model.decode(frame[:, None], memory, cache, None if keep is None else keep[t : t + 1])
             cache, frame = out.cache, out.mel[:, -1]
             stops.append(bool(out.stop > 0))
             mels.append(out.mel)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from lhotse import MonoCut, Recording, SupervisionSegment
+from tiny_cuts import cut_of
 from tiny_voice import MEL, PLAIN, TOKENIZER, fastspeech, parts
 
 from recipes.distill import main
@@ -29,10 +29,7 @@ def corpus(tmp_path_factory) -> Path:
         cuts = []
         for i in range(count):
             name, text = f"{split}-{i}", " ".join(rng.choice([*"abcdefgh"], size=int(rng.integers(3, 9))))
-            sf.write(folder / f"{name}.wav", 0.1 * rng.standard_normal(int(rng.integers(1500, 3000))), 8000)
-            recording = Recording.from_file(folder / f"{name}.wav", recording_id=name)
-            said = SupervisionSegment(name, name, 0.0, recording.duration, text=text)
-            cuts.append(MonoCut(name, 0.0, recording.duration, 0, recording=recording, supervisions=[said]))
+            cuts.append(cut_of(folder, name, 0.1 * rng.standard_normal(int(rng.integers(1500, 3000))), 8000, text))
         save_manifest(cuts, folder / f"{split}.jsonl")
     voice = parts(speakers=(), languages=("de",), kind="phonemes")
     torch.manual_seed(3)

@@ -1,12 +1,10 @@
-import io
 import json
 
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from lhotse import MonoCut, Recording, SupervisionSegment
-from lhotse.audio import AudioSource
+from tiny_cuts import cut_of
 
 from recipes.evaluate_asr import main
 from speech import cli
@@ -61,16 +59,7 @@ def make_folder(folder, texts, split="test"):
 
 
 def make_manifest(path, texts):
-    cuts = []
-    for i, text in enumerate(texts):
-        data = io.BytesIO()
-        sf.write(data, WAVEFORMS[i], RATE, subtype="FLOAT", format="wav")
-        seconds = len(WAVEFORMS[i]) / RATE
-        source = AudioSource("memory", [0], data.getvalue())
-        recording = Recording(f"c{i}", [source], RATE, len(WAVEFORMS[i]), seconds)
-        said = [] if text is None else [SupervisionSegment(f"c{i}", f"c{i}", 0.0, seconds, text=text)]
-        cuts.append(MonoCut(f"c{i}", 0.0, seconds, 0, recording=recording, supervisions=said))
-    save_manifest(cuts, path)
+    save_manifest([cut_of(path.parent, f"c{i}", WAVEFORMS[i], RATE, text) for i, text in enumerate(texts)], path)
     return path
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-import soundfile as sf
-from lhotse import MonoCut, Recording, SupervisionSegment
+from lhotse import MonoCut
+from tiny_cuts import cut_of
 
 from recipes.measure_prosody import measure, normalized
 from speech.data.arrays import Arrays, save_arrays
@@ -19,11 +19,7 @@ def said_by(folder, name: str, speaker: str, sounds: list[tuple[float, float]]) 
     """A phoneme for each (Hz, level), 0 Hz is silence."""
     t = np.arange(FRAMES * HOP) / RATE
     x = [level * sum(np.sin(2 * np.pi * k * hz * t) / k for k in (1, 2, 3)) for hz, level in sounds]
-    sf.write(folder / f"{name}.wav", np.concatenate(x).astype(np.float32), RATE, subtype="FLOAT")
-    seconds = len(sounds) * FRAMES * HOP / RATE
-    recording = Recording.from_file(folder / f"{name}.wav", recording_id=name)
-    supervision = SupervisionSegment(name, name, 0.0, seconds, text="a", speaker=speaker)
-    return MonoCut(name, 0.0, seconds, 0, recording=recording, supervisions=[supervision])
+    return cut_of(folder, name, np.concatenate(x), RATE, "a", speaker=speaker)
 
 
 @pytest.fixture(scope="module")

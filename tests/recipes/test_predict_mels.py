@@ -2,9 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile as sf
 import torch
-from lhotse import MonoCut, Recording, SupervisionSegment
+from lhotse import MonoCut
+from tiny_cuts import cut_of
 from tiny_voice import FULL, MEL, PLAIN, TOKENIZER, fastspeech, parts, saved, transformer_tts
 
 from recipes.predict_mels import main
@@ -20,12 +20,8 @@ SPEAKERS, LANGUAGES = ("Anna", "Bo"), ("de", "fr")
 def cut(folder: Path, name: str, text: str, frames: int, number: int) -> MonoCut:
     """Noise of so many frames and half a hop."""
     x = 0.1 * np.random.default_rng(number).standard_normal(frames * MEL.hop + MEL.hop // 2)
-    sf.write(folder / f"{name}.wav", x.astype(np.float32), MEL.sample_rate, subtype="FLOAT")
-    seconds = len(x) / MEL.sample_rate
     who = {"speaker": SPEAKERS[number % 2], "language": LANGUAGES[number % 2]}
-    supervision = SupervisionSegment(name, name, 0.0, seconds, text=text, **who)
-    recording = Recording.from_file(folder / f"{name}.wav", recording_id=name)
-    return MonoCut(name, 0.0, seconds, 0, recording=recording, supervisions=[supervision])
+    return cut_of(folder, name, x, MEL.sample_rate, text, **who)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from lhotse import CutSet
 
 from recipes.prepare import commonvoice, folder
 from speech.data.tsv import cuts_from_folder
-from speech.errors import AudioError, DataError, SpeechError, run
+from speech.errors import AudioError, DataError, SpeechError
 
 HEADER = "id\tspeaker\tsplit\tduration\taudio\ttext\taccent"
 
@@ -146,13 +146,6 @@ def test_common_voice_without_a_corpus_tells_where_it_is(tmp_path: Path, monkeyp
     monkeypatch.delenv("SPEECH_CORPORA", raising=False)
     with pytest.raises(SpeechError, match="commonvoice.mozilla.org.*--corpus"):
         commonvoice.main(["--out", str(tmp_path)])
-
-
-def test_a_fault_of_the_input_is_one_line_and_an_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit) as ended:
-        run(lambda: folder.main(["--corpus", str(tmp_path), "--out", str(tmp_path)]))
-    assert ended.value.code == DataError.exit_code
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/manifest.tsv: cannot be read")
 
 
 @pytest.mark.skipif("SPEECH_CORPORA" not in os.environ, reason="SPEECH_CORPORA is unset")
