@@ -1,1 +1,3 @@
 """ONNX graphs with fused attention from model folders."""
+
+import speech  # noqa: F401 - before onnxruntime, which it keeps from reporting

@@ -11,7 +11,6 @@ from export.package import ELEMENTS, settings_of
 from export.parity import graph_errors, noise
 from export.quantize import front_end
 from serve.transcriber import OnnxTranscriber
-from speech.errors import SpeechError
 from speech.folder import load_folder
 from speech.nn.config import AEDConfig
 from speech.onnx_folder import ON_GPU, AEDGraphs, graph_path, held, read_settings
@@ -44,32 +43,35 @@ def check(
         if precision not in ON_GPU:
             yield from _texts(Recognizer(source, "cpu"), OnnxTranscriber(out, "cpu", precision), precision, audio)
     if tools is not None:
-        if "16" not in held(out):
-            raise SpeechError(f"--cuda_stub: {out} holds no precision 16, the one to run on a GPU; export it")
         yield from cuda_kernels(out, settings, tools)
 
 
 def faults(graph: onnx.GraphProto, name: str, config: AEDConfig, precision: str) -> Iterator[str]:
-    """What keeps a graph from fast kernels."""
+    """What keeps a graph of a recogniser from fast kernels."""
     layers, part = config.decoder.n_layers, config.encoder if name == "encoder" else config.decoder
     shown = layers - layers // 2  # layers whose weights are in an alignment; it ends with those of the last one
-    expected = {
+    attentions = {
         "encoder": config.encoder.n_layers,
         "decoder": 2 * layers,
         "ctc": 0,
         "alignment": 2 * layers - 1 + shown,
     }
+    yield from unfused(graph, attentions[name])
+    if precision in ON_GPU and part.d_model // part.n_heads % TILE:
+        yield f"heads {part.d_model // part.n_heads} wide: no multiple of {TILE}"
+    yield from _weights(graph, precision)
+
+
+def unfused(graph: onnx.GraphProto, attentions: int) -> Iterator[str]:
+    """Attention that is not in one of so many nodes, and caches that are copied."""
     found = sum(node.op_type in FUSED for node in graph.node)
-    if found != expected[name]:
-        yield f"{found} fused attentions, not {expected[name]}"
+    if found != attentions:
+        yield f"{found} fused attentions, not {attentions}"
     if loose := [node.name for node in graph.node if node.op_type == "Softmax"]:
         yield f"attention written out at {loose[0]}"
     made = {out: node.op_type for node in graph.node for out in node.output}
     if grown := [o.name for o in graph.output if o.name.startswith("present_") and made[o.name] != "TensorScatter"]:
         yield f"{grown[0]} is not written in place"
-    if precision in ON_GPU and part.d_model // part.n_heads % TILE:
-        yield f"heads {part.d_model // part.n_heads} wide: no multiple of {TILE}"
-    yield from _weights(graph, precision)
 
 
 def _weights(graph: onnx.GraphProto, precision: str) -> Iterator[str]:

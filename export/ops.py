@@ -76,8 +76,9 @@ def _attend(q, k, v, mask=None, bias=None, dropout=0.0) -> Tensor:
 
 
 def _pad(x: Tensor, *given, **named) -> Tensor:
-    """onnxruntime pads no bfloat16."""
-    return PAD(x.float(), *given, **named).to(x.dtype) if x.dtype == torch.bfloat16 else PAD(x, *given, **named)
+    """onnxruntime pads no bfloat16, and on a GPU no whole numbers: ours are below 2^24."""
+    narrow = x.dtype in (torch.bfloat16, torch.long)
+    return PAD(x.float(), *given, **named).to(x.dtype) if narrow else PAD(x, *given, **named)
 
 
 @contextmanager
@@ -90,47 +91,26 @@ def fused() -> Iterator[None]:
 
 def _multi_head_attention() -> Op:
     """onnx knows no schema of this domain; one output, as `attend_bias` has."""
-    value, option, kind = defs.OpSchema.FormalParameter, defs.OpSchema.FormalParameterOption, defs.OpSchema.AttrType
     names = ("query", "key", "value", "bias", "key_padding_mask", "attention_bias")
-    inputs = [
-        value(n, "M" if n == "key_padding_mask" else "T", param_option=option.Optional if i else option.Single)
-        for i, n in enumerate(names)
-    ]
+    given, optional = defs.OpSchema.FormalParameter, defs.OpSchema.FormalParameterOption.Optional
     floats = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
     schema = defs.OpSchema(
         "MultiHeadAttention",
         "com.microsoft",
         1,
-        inputs=inputs,
-        outputs=[value("output", "T")],
-        type_constraints=[("T", floats, ""), ("M", ["tensor(int32)"], "")],
-        attributes=[defs.OpSchema.Attribute("num_heads", kind.INT, "", required=True)],
+        inputs=[given(name, "T", param_option=optional) for name in names],
+        outputs=[given("output", "T")],
+        type_constraints=[("T", floats, "")],
+        attributes=[defs.OpSchema.Attribute("num_heads", defs.OpSchema.AttrType.INT, "")],
     )
-    return Op(Opset("com.microsoft", 1), "MultiHeadAttention", schema)
+    return Op(Opset("com.microsoft", 1), schema.name, schema)
 
 
-def _attention() -> Op:
-    """Of opset 24 with its first output alone."""
-    full = defs.get_schema("Attention", OPSET, "")
-    kept = [t for t in full.type_constraints if t.type_param_str in ("T", "T1", "T2", "U")]
-    schema = defs.OpSchema(
-        full.name,
-        "",
-        OPSET,
-        inputs=list(full.inputs),
-        outputs=list(full.outputs)[:1],
-        type_constraints=[(t.type_param_str, list(t.allowed_type_strs), "") for t in kept],
-        attributes=[
-            defs.OpSchema.Attribute(n, a.type, "", required=False)
-            for n, a in full.attributes.items()
-            if n in ("scale", "q_num_heads", "kv_num_heads", "is_causal")
-        ],
-    )
-    return Op(Opset("", OPSET), "Attention", schema)
+def _standard(name: str) -> Op:
+    return Op(Opset("", OPSET), name, defs.get_schema(name, OPSET, ""))
 
 
-MHA, ATTENTION = _multi_head_attention(), _attention()
-SCATTER = Op(Opset("", OPSET), "TensorScatter", defs.get_schema("TensorScatter", OPSET, ""))
+MHA, ATTENTION, SCATTER = _multi_head_attention(), _standard("Attention"), _standard("TensorScatter")
 
 
 def _bias_node(q, k, v, bias):
@@ -138,7 +118,7 @@ def _bias_node(q, k, v, bias):
 
 
 def _lengths_node(q, k, v, lengths, causal: bool):
-    return ATTENTION(q, k, v, None, None, None, lengths, is_causal=int(causal))
+    return ATTENTION(q, k, v, None, None, None, lengths, is_causal=int(causal))[0]  # type: ignore[index]
 
 
 def _write_node(buffer, new, at):

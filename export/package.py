@@ -2,12 +2,14 @@
 
 import logging
 import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import onnx
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, parser
 
 from export.aed import save_aed
 from export.ops import IR_VERSION, OPSET
@@ -21,38 +23,68 @@ from speech.onnx_folder import PRECISIONS, AEDGraphs, graph_path, held, label, w
 log = logging.getLogger(__name__)
 DTYPES = {"32": torch.float32, "16": torch.float16, "bf16": torch.bfloat16}
 ELEMENTS = {"32": TensorProto.FLOAT, "16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "int8": TensorProto.FLOAT}
+GATHER = """<ir_version: {ir}, opset_import: ["" : {opset}]>
+gather ({kind}[batch, heads, cache, head_size] x, int64[rows] rows) => ({kind}[rows, heads, cache, head_size] y) {{
+    y = Gather<axis = 0>(x, rows)
+}}"""
 
 
-def export_aed(source: Path, out: Path, precisions: list[str]) -> None:
+def export_aed(source: Path, out: Path, precisions: Collection[str]) -> None:
     """Graphs of each precision of 32, 16, bf16 and int8, what the runtime needs beside them, and a card."""
-    if unknown := [p for p in precisions if p not in PRECISIONS]:
-        raise SpeechError(f"--precision {unknown[0]!r} is not one of {', '.join(PRECISIONS)}")
     loaded = load_folder(source)
     if "16" in precisions and not loaded.generation.half:
         raise SpeechError(f"--precision 16: activations of {source} pass fp16's range; choose bf16, 32 or int8")
     if (source / ALIGNER).is_dir():
         log.warning("%s: its aligner is not exported, word times come from the decoder's attention", source)
-    out.mkdir(parents=True, exist_ok=True)
+
+    def save(dtype: torch.dtype, folder: Path, suffix: str) -> None:
+        model = deepcopy(loaded.model)
+        model.lower(dtype)
+        save_aed(model, folder, suffix)
+
     settings = settings_of(loaded)
-    for precision in sorted(precisions, key=tuple(PRECISIONS).index):
-        log.info(f"{source}: graphs of precision {precision}")
-        ending = PRECISIONS[precision]
-        if precision == "int8":
-            with TemporaryDirectory() as folder:
-                plain = out if "32" in precisions else Path(folder)
-                if plain != out:
-                    save_aed(loaded.model, plain, "")
-                for name in settings.made:
-                    quantize(plain / f"{name}.onnx", out / f"{name}{ending}.onnx", by_row=name == "decoder")
-        else:
-            model = load_folder(source).model
-            model.lower(DTYPES[precision])
-            save_aed(model, out, ending)
-        save_gather(out / f"gather{ending}.onnx", ELEMENTS[precision])
+    save_precisions(save, settings.made, out, precisions, by_row=("decoder",))
+    for precision in precisions:
+        save_gather(out / f"gather{PRECISIONS[precision]}.onnx", ELEMENTS[precision])
     write_settings(out, "aed", settings)
     loaded.tokenizer.save(out)
     shutil.copyfile(source / "generation_config.json", out / "generation_config.json")
-    (out / "README.md").write_text(_card(loaded, out, settings))
+    cells: dict[str, dict[str, str]] = {}
+    for precision in held(out):
+        errors = graph_errors(loaded.model, out, precision)
+        cells[precision] = {name: f"{errors[name]:.1e}" if name in errors else "-" for name in settings.made}
+    write_card(
+        out,
+        settings.made,
+        cells,
+        "automatic-speech-recognition",
+        f"recogniser\n\nWaveforms at {settings.sample_rate} Hz in, log-probabilities out",
+        "Errors: rms of the difference to torch in float32 over that of torch's values, on noise, by a CPU; it has no "
+        "kernels for what shows none.\n\n```bash\nspeech transcribe THIS_FOLDER audio.wav\n```",
+    )
+
+
+def save_precisions(
+    save: Callable[[torch.dtype, Path, str], None],
+    names: Iterable[str],
+    out: Path,
+    precisions: Collection[str],
+    by_row: Collection[str] = (),
+) -> None:
+    """`save` writes the graphs `names` of a kind of weights to a folder, a suffix behind each name; int8 is made of
+    those in 32, of the graphs `by_row` so."""
+    out.mkdir(parents=True, exist_ok=True)
+    for precision in sorted(precisions, key=tuple(PRECISIONS).index):
+        log.info(f"{out}: graphs of precision {precision}")
+        if precision != "int8":
+            save(DTYPES[precision], out, PRECISIONS[precision])
+            continue
+        with TemporaryDirectory() as folder:
+            plain = out if "32" in precisions else Path(folder)
+            if plain != out:
+                save(torch.float32, plain, "")
+            for name in names:
+                quantize(plain / f"{name}.onnx", out / f"{name}{PRECISIONS[precision]}.onnx", name in by_row)
 
 
 def settings_of(loaded: Loaded) -> AEDGraphs:
@@ -70,37 +102,24 @@ def settings_of(loaded: Loaded) -> AEDGraphs:
 
 def save_gather(path: Path, element: int) -> None:
     """x [N, H, S, D], rows [R] -> y [R, H, S, D]: caches follow the hypotheses of a beam without leaving the device."""
-    dims = ["batch", "heads", "cache", "head_size"]
-    graph = helper.make_graph(
-        [helper.make_node("Gather", ["x", "rows"], ["y"], axis=0)],
-        "gather",
-        [
-            helper.make_tensor_value_info("x", element, dims),
-            helper.make_tensor_value_info("rows", TensorProto.INT64, ["rows"]),
-        ],
-        [helper.make_tensor_value_info("y", element, ["rows", *dims[1:]])],
-    )
-    model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
+    kind = TensorProto.DataType.Name(element).lower()
+    model = parser.parse_model(GATHER.format(ir=IR_VERSION, opset=OPSET, kind=kind))
     helper.set_model_props(model, label(path))
     onnx.save(model, path)
 
 
-def _card(loaded: Loaded, out: Path, settings: AEDGraphs) -> str:
-    """Sizes and errors of every precision that the folder holds."""
-    rows = [f"| precision | MB | {' | '.join(settings.made)} |", "|---" * (2 + len(settings.made)) + "|"]
-    for precision in held(out):
-        paths = [graph_path(out, name, precision) for name in settings.made]
+def write_card(
+    out: Path, made: tuple[str, ...], cells: Mapping[str, Mapping[str, str]], tag: str, what: str, notes: str
+) -> None:
+    """README.md with the size of every precision and its cells by column."""
+    rows = [["precision", "MB", *next(iter(cells.values()))]]
+    rows.append(["---"] * len(rows[0]))
+    for precision, found in cells.items():
+        paths = [graph_path(out, name, precision) for name in made]
         size = sum(file.stat().st_size for path in paths for file in path.parent.glob(f"{path.name}*")) / 1e6
-        errors = graph_errors(loaded.model, out, precision)
-        cells = (f"{errors[name]:.1e}" if name in errors else "-" for name in settings.made)
-        rows.append(f"| {precision} | {size:.1f} | {' | '.join(cells)} |")
-    return (
-        "---\nlibrary_name: parlance-speech\npipeline_tag: automatic-speech-recognition\n---\n\n"
-        "# ONNX graphs of an attention encoder-decoder recogniser\n\n"
-        f"Waveforms at {settings.sample_rate} Hz in, log-probabilities out, every attention one fused node.\n\n"
-        + "\n".join(rows)
-        + "\n\nErrors: rms of the difference to torch in float32 over that of torch's values, on noise, measured on a "
-        "CPU; it has no kernels for what shows none.\n\n"
-        "```python\nfrom serve.transcriber import OnnxTranscriber\n\n"
-        'print(OnnxTranscriber("THIS_FOLDER").transcribe("audio.wav").text)\n```\n'
+        rows.append([precision, f"{size:.1f}", *found.values()])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    (out / "README.md").write_text(
+        f"---\nlibrary_name: parlance-speech\npipeline_tag: {tag}\n---\n\n# ONNX graphs of a {what}, every attention "
+        f"one fused node.\n\n{table}\n\n{notes}\n"
     )

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from export.graph import Input
-from export.voice import VoiceGraph, save_voice_graph
+from export.voice import save_voice_graph
 from export.voice_package import open_voice
 from speech.errors import SpeechError
 from speech.models.fastspeech import FastSpeech
 from speech.models.length_regulator import phoneme_of_frames
+from speech.models.vocos import Vocos
 from speech.nn.masks import valid
 from speech.nn.mel_config import MelConfig
 from speech.text.espeak import EspeakPhonemizer
@@ -24,29 +25,6 @@ from speech.voice_parts import VoiceParts
 log = logging.getLogger(__name__)
 
 
-class PiperGraph(VoiceGraph):
-    """input [B, T], lengths [B], scales [3]: noise, length, noise of lengths; speaker [B] -> output [B, 1, samples].
-
-    piper puts a pad between any two phonemes, which our voices have never heard: the graph leaves them out.
-    """
-
-    def inputs(self) -> list[Input]:
-        return [
-            Input("input", torch.ones(2, 7, dtype=torch.long), {0: "batch_size", 1: "phonemes"}),
-            Input("input_lengths", torch.tensor([7, 5]), {0: "batch_size"}),
-            Input("scales", torch.tensor([0.0, 1.0, 0.0]), {}),
-            *([Input("sid", torch.zeros(2, dtype=torch.long), {0: "batch_size"})] if self.model.speaker else []),
-        ]
-
-    def forward(self, ids: Tensor, lengths: Tensor, scales: Tensor, *sid: Tensor) -> Tensor:  # type: ignore[override]
-        real = valid(lengths, ids.size(1)) & (ids != 0)
-        ids = ids.gather(1, phoneme_of_frames(real.long(), ids.size(1)))
-        language = torch.zeros_like(lengths) if self.model.language else None
-        out = self.model.synthesize(ids, real.sum(1), *sid, language=language, length_scale=scales[1])
-        waveforms = self.vocoder(self.model.denormalize(out.mel), out.mel_lengths)
-        return waveforms[:, None] + 0 * (scales[0] + scales[2])  # an input without use would be dropped
-
-
 def export_piper(source: Path, out: Path) -> None:
     """Float32, the first language of the voice."""
     voice, vocoder = open_voice(source)
@@ -54,8 +32,28 @@ def export_piper(source: Path, out: Path) -> None:
         raise SpeechError(f"{source}: piper speaks in one pass, it runs voices of FastSpeech alone")
     settings = piper_settings(voice.parts, voice.model.config.mel)
     out.mkdir(parents=True, exist_ok=True)
-    save_voice_graph(PiperGraph(voice.model, vocoder, torch.float32), ["output"], out / "voice.onnx")
+    inputs = [
+        Input("input", torch.ones(2, 7, dtype=torch.long), {0: "batch_size", 1: "phonemes"}),
+        Input("input_lengths", torch.tensor([7, 5]), {0: "batch_size"}),
+        Input("scales", torch.tensor([0.0, 1.0, 0.0]), {}),
+        *([Input("sid", torch.zeros(2, dtype=torch.long), {0: "batch_size"})] if voice.model.speaker else []),
+    ]
+    save_voice_graph(voice.model, vocoder, torch.float32, inputs, ["output"], out / "voice.onnx", _speak)
     (out / "voice.onnx.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _speak(both: tuple[FastSpeech, Vocos], ids: Tensor, lengths: Tensor, scales: Tensor, *sid: Tensor) -> Tensor:
+    """input [B, T], lengths [B], scales [3]: noise, length, noise of lengths; speaker [B] -> output [B, 1, samples].
+
+    piper puts a pad between any two phonemes, which our voices have never heard: the graph leaves them out.
+    """
+    model, vocoder = both
+    real = valid(lengths, ids.size(1)) & (ids != 0)
+    ids = ids.gather(1, phoneme_of_frames(real.long(), ids.size(1)))
+    language = torch.zeros_like(lengths) if model.language else None
+    out = model.synthesize(ids, real.sum(1), *sid, language=language, length_scale=scales[1])
+    waveforms = vocoder(model.denormalize(out.mel), out.mel_lengths)
+    return waveforms[:, None] + 0 * (scales[0] + scales[2])  # an input without use would be dropped
 
 
 def piper_settings(parts: VoiceParts, mel: MelConfig) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """8-bit weights for the CPU."""
 
-import logging
 from pathlib import Path
 from unittest.mock import patch
 
@@ -38,8 +37,7 @@ def quantize(source: Path, out: Path, by_row: bool = False) -> None:
         made.process()
         onnx.save(made.model.model, out)  # type: ignore[union-attr]
         return
-    logging.getLogger().addFilter(_quiet)
-    try:
+    with patch("logging.warning"):  # of a preprocessing that the graphs need not
         quantize_dynamic(
             source,
             out,
@@ -48,8 +46,6 @@ def quantize(source: Path, out: Path, by_row: bool = False) -> None:
             weight_type=QuantType.QInt8,
             nodes_to_exclude=sorted(front_end(onnx.load(source, load_external_data=False).graph)),
         )
-    finally:
-        logging.getLogger().removeFilter(_quiet)
 
 
 def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -60,7 +56,3 @@ def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
         model.graph.initializer.append(numpy_helper.from_array(turned, node.output[0]))
         model.graph.node.remove(node)
     return model
-
-
-def _quiet(record: logging.LogRecord) -> bool:
-    return "pre-processing" not in record.getMessage()

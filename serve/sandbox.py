@@ -61,7 +61,8 @@ class _Decoder:
 
     def _start(self) -> None:
         self.pipe, there = Pipe()
-        command = [sys.executable, "-m", "serve.decoder", str(there.fileno()), str(self.limits.decode_bytes)]
+        limits = self.limits.decode_bytes, self.limits.decode_seconds, self.limits.audio_seconds
+        command = [sys.executable, "-m", "serve.decoder", *map(str, (there.fileno(), *limits))]
         quiet, one = subprocess.DEVNULL, {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # threads take addresses
         self.process = subprocess.Popen(
             command, stdin=quiet, stdout=quiet, stderr=quiet, env=one, pass_fds=[there.fileno()]
@@ -81,7 +82,8 @@ class _Decoder:
             self._start()
         out = Decoded(IN_MEMORY)
         try:
-            self.pipe.send((data, sample_rate, self.limits.audio_seconds))
+            self.pipe.send(sample_rate)
+            self.pipe.send_bytes(data)
             self._receive(out, sample_rate)
         except AudioError:
             raise

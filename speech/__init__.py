@@ -1,3 +1,7 @@
 """Parlance: speech recognition and synthesis on one set of attention blocks."""
 
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else onnxruntime keeps a device id and reports sessions to its maker
+
 __version__ = "0.1.0"

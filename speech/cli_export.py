@@ -18,6 +18,7 @@ def add_export(commands) -> None:
     p.add_argument("--cuda_stub", metavar="DIR", help="with --check: also find the kernels that CUDA would choose, by"
                    " build_stub.py and check_graph.py of this folder")  # fmt: skip
     p.add_argument("--piper", action="store_true", help="write a voice for piper: voice.onnx and voice.onnx.json")
+    p.add_argument("--triton", action="store_true", help="OUT is a model of a repository of Triton: config.pbtxt, 1/")
     p.set_defaults(run=export)
 
 
@@ -30,9 +31,15 @@ def export(args: argparse.Namespace) -> int:
     if args.piper:
         from export.piper import export_piper
 
-        if precisions != ["32"]:
-            raise SpeechError(f"--precision {' '.join(precisions)}: voices for piper are of 32")
+        if precisions != ["32"] or args.triton:
+            raise SpeechError("--piper writes one voice, of --precision 32 and without --triton")
         export_piper(source, out)
+    elif args.triton:
+        from export.triton import export_triton
+
+        if len(precisions) > 1:
+            raise SpeechError(f"--precision {' '.join(precisions)}: a model of Triton has one; write one for each")
+        export_triton(source, out, precisions[0])
     elif is_voice(source):
         from export.voice_package import export_voice
 
@@ -41,19 +48,20 @@ def export(args: argparse.Namespace) -> int:
         from export.package import export_aed
 
         export_aed(source, out, precisions)
-    print(f"{out}: {'voice.onnx for piper' if args.piper else ', '.join(precisions)}")
+    what = " for piper" if args.piper else " for Triton" if args.triton else ""
+    print(f"{out}: {', '.join(precisions)}{what}")
     return 0
 
 
 def check(args: argparse.Namespace) -> int:
-    failed, source, out = 0, Path(args.model), Path(args.out)
+    failed, source, out = 0, Path(args.model), Path(args.out, "1" if args.triton else "")
     tools = Path(args.cuda_stub) if args.cuda_stub is not None else None
     if is_voice(source):
         from export.voice_check import check_voice
 
-        if args.check or tools is not None:
-            raise SpeechError(f"{source} is a voice: --check takes no audio and no --cuda_stub")
-        found = check_voice(source, out, args.precision)
+        if args.check:
+            raise SpeechError(f"{source} is a voice: --check takes no audio")
+        found = check_voice(source, out, args.precision, tools)
     else:
         from export.check import check as check_recognizer
 

@@ -18,6 +18,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stdout, suppress
+from glob import glob
 from pathlib import Path
 from unittest.mock import patch
 
@@ -28,11 +29,13 @@ from speech.cli import main as speech
 from speech.errors import run
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", *ROOT.glob("egs/*/README.md"), *ROOT.glob("egs/*/*/README.md")]
 FENCE = re.compile(r"^```(\w*) ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = ("gpu", "network")
 STEPS = "--train.max_steps 2 --train.valid_every_steps 2 --train.save_every_steps 1 --train.threads 1 --data.workers 0"
 PART = "--model.{}.d_model 16 --model.{}.n_layers 1 --model.{}.n_heads 2 --model.{}.d_ff 32"
 SIZES = " ".join(PART.replace("{}", part) for part in ("encoder", "decoder"))
+VOICE = "--model.d_model 16 --model.encoder_layers 1 --model.decoder_layers 1"
 SHORTER = {  # flags that make a command short, by the longest of these beginnings that it has
     "speech train": f"{STEPS} {SIZES} --model.encoder.subsampling_channels 8",
     "speech train --init": STEPS,
@@ -40,7 +43,7 @@ SHORTER = {  # flags that make a command short, by the longest of these beginnin
     "speech demo": "--recognizer onnx --voice voice-onnx",
     "python -m recipes.train_aligner": STEPS,
     "python -m recipes.measure_prosody": "--workers 1",
-    "python -m recipes.train_fastspeech": f"{STEPS} --model.d_model 16 --model.encoder_layers 1 --model.decoder_layers 1",
+    "python -m recipes.train_fastspeech": f"{STEPS} {VOICE}",
     "python -m recipes.evaluate_tts": "--limit 1 --examples 1",
     "python -m recipes.train_vocoder": f"{STEPS} --model.d_model 16 --model.n_layers 1 --data.crops 2",
     "curl": "--silent --show-error --fail-with-body",
@@ -58,6 +61,11 @@ def commands(block: str) -> Iterator[str]:
 def shortened(line: str) -> str:
     beginning = max((b for b in SHORTER if line.startswith(f"{b} ") or line == b), key=len, default=None)
     return line if beginning is None else f"{line} {SHORTER[beginning]}"
+
+
+def expanded(line: str) -> Iterator[str]:
+    for word in shlex.split(line):
+        yield from sorted(glob(word)) if "*" in word else [word]
 
 
 class Page:
@@ -95,7 +103,7 @@ class Page:
 
     def ours(self, line: str, given: bytes) -> None:
         """In this process, which has torch loaded."""
-        words = [w for word in shlex.split(line) for w in (sorted(map(str, self.folder.glob(word))) if "*" in word else [word])]
+        words = list(expanded(line))
         if words[0] == "speech":
             work = lambda: speech(words[1:])  # noqa: E731
         else:
@@ -174,6 +182,7 @@ def test_commands_run(path: Path, template: Path, tmp_path: Path):
     try:
         with chdir(page.folder):
             for language, info, block in FENCE.findall(path.read_text(encoding="utf-8")):
+                assert language not in ("sh", "shell", "console"), "commands stand in ```bash"
                 if language == "bash" and info not in NOT_RUN:
                     assert not info, f"```bash {info}"
                     for line in commands(block):
@@ -186,7 +195,7 @@ def test_commands_run(path: Path, template: Path, tmp_path: Path):
         page.end()
 
 
-@pytest.mark.parametrize("path", [*PAGES, ROOT / "CONTRIBUTING.md", *ROOT.glob("egs/**/README.md")], ids=str)
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path):
     text = re.sub(FENCE, "", path.read_text(encoding="utf-8"))
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -207,7 +216,7 @@ def said() -> str:
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.JoinedStr):
-                    texts.append("".join(p.value if isinstance(p, ast.Constant) else "…" for p in node.values))
+                    texts.append("".join(str(p.value) if isinstance(p, ast.Constant) else "…" for p in node.values))
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     texts.append(node.value.replace("%s", "…"))
     return "\n".join(texts)

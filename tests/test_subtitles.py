@@ -1,4 +1,12 @@
+import datetime
+import html
+import re
 from typing import NamedTuple
+
+import pysubs2
+import srt
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from speech.subtitles import to_srt, to_tsv, to_txt, to_vtt
 
@@ -73,3 +81,31 @@ def test_nothing_said():
 
 def test_more_than_a_hundred_hours():
     assert "100:00:00,000 --> 100:00:01,000" in to_srt([Cue(360000, 360001, "late")])
+
+
+PIECES = "--> ---> - > < <i> </i> &amp; & {\\an8} \\N 5 NOTE STYLE".split() + ["\t", "\n", "\n\n", "\r\n", " ", "\u2028"]
+TEXTS = st.lists(st.sampled_from(PIECES) | st.text(st.characters(exclude_categories=["Cs"])), max_size=8).map("".join)
+SECONDS = st.floats(0, 100_000) | st.integers(0, 100).map(float)
+ANY = st.lists(st.builds(lambda a, b, text: Cue(min(a, b), max(a, b), text), SECONDS, SECONDS, TEXTS), max_size=8)
+MANY = settings(max_examples=1000, deadline=None, database=None)
+
+
+def said(cues: list[Cue]) -> list[str]:
+    return [" ".join(cue.text.split()) for cue in cues if cue.text.split()]
+
+
+@MANY
+@given(ANY.map(sorted))
+def test_an_independent_parser_reads_srt(cues):
+    parsed = list(srt.parse(to_srt(cues)))
+    assert [cue.index for cue in parsed] == list(range(1, len(said(cues)) + 1))
+    assert [cue.content for cue in parsed] == [re.sub("--+>", "->", text) for text in said(cues)]
+    ends = [datetime.timedelta(0), *(cue.end for cue in parsed)]
+    assert all(end <= cue.start < cue.end for end, cue in zip(ends, parsed, strict=False))
+
+
+@MANY
+@given(ANY.map(sorted))
+def test_an_independent_parser_reads_vtt(cues):
+    parsed = pysubs2.SSAFile.from_string(to_vtt(cues), format_="vtt", keep_unknown_html_tags=True)
+    assert [html.unescape(cue.text) for cue in parsed] == said(cues)

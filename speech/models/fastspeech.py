@@ -83,9 +83,15 @@ class FastSpeech(nn.Module):
         energy: Tensor | None = None,
         speaker: Tensor | None = None,
         language: Tensor | None = None,
+        guess: Tensor | None = None,
     ) -> FastSpeechOut:
-        """With true durations [B, N], pitch and energy [B, N] for a model that has them; all 0 on padding."""
+        """With true durations [B, N], pitch and energy [B, N] for a model that has them; all 0 on padding. Rows where
+        `guess` [B, 1] is True sound by the predicted pitch and energy instead."""
         x, predicted = self._encode(phonemes, phoneme_lengths, speaker, language)
+        if guess is not None and pitch is not None and predicted.pitch is not None and predicted.voicing is not None:
+            pitch = torch.where(guess, predicted.pitch.detach() * (predicted.voicing > 0), pitch)
+        if guess is not None and energy is not None and predicted.energy is not None:
+            energy = torch.where(guess, predicted.energy.detach(), energy)
         mel, mel_lengths = self._decode(x, durations, pitch, energy)
         return FastSpeechOut(mel, mel_lengths, durations, *predicted)
 

@@ -15,8 +15,8 @@ from speech.models.length_regulator import scaled_durations, stretched
 from speech.models.tts_losses import FastSpeechLoss, fastspeech_loss
 from speech.models.voice_sound import VoiceSound
 from speech.nn.masks import valid
+from speech.training.means import log_dev
 from speech.training.optim import make_optimizer
-from speech.training.step_weight import StepWeight
 from speech.training.voice_config import FastSpeechRecipe
 
 Arrays = Mapping[str, np.ndarray]
@@ -45,7 +45,7 @@ class FastSpeechTask(L.LightningModule):
         if model.config.energy:
             told |= {"energy": recipe.energy_weight}
         self.parts, self.part_weights = tuple(told), torch.tensor(list(told.values()))
-        self.weight = StepWeight()
+        self.weight: Tensor | float = 0.0  # of the step so far, see `MeanGradient`
 
     def losses(self, batch: ASRBatch) -> FastSpeechLoss:
         device = batch.tokens.device
@@ -69,43 +69,26 @@ class FastSpeechTask(L.LightningModule):
         if self.training and self.recipe.stretch > 1:
             pace = scaled_durations(durations, self.recipe.stretch ** float(2 * torch.rand(()) - 1))
             mel = stretched(mel, durations, pace)
-        out = self.model(batch.tokens, batch.token_lengths, pace, pitch, energy, who[:, 0], who[:, 1])
+        guess = torch.rand(len(who), 1, device=device) < self.recipe.guess if self.training else None
+        out = self.model(batch.tokens, batch.token_lengths, pace, pitch, energy, who[:, 0], who[:, 1], guess)
         return fastspeech_loss(out._replace(durations=durations), mel, batch.token_lengths, pitch, energy)
 
     def training_step(self, batch: ASRBatch, _: int) -> dict[str, Tensor]:
         parts = self.losses(batch)
         n = parts.mel.weight
-        means = torch.stack([total / weight.clamp_min(1) for total, weight in self._told(parts)]) * n
+        told = (getattr(parts, name) for name in self.parts)
+        means = torch.stack([total / weight.clamp_min(1) for total, weight in told]) * n
         loss = (means * self.part_weights.to(means)).sum()
-        self.weight.add(n)
+        self.weight = self.weight + n
         return {"loss": loss, "sums": torch.cat([torch.stack([loss]), means, torch.stack([n])]).detach()}
 
-    def _told(self, parts: FastSpeechLoss) -> list[tuple[Tensor, Tensor]]:
-        return [getattr(parts, name) for name in self.parts]
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        self.weight.divide(self.model, self.trainer, self.recipe.train.accumulate)
-
-    def on_validation_epoch_start(self) -> None:
-        self.sums = torch.zeros(len(self.parts) + 2, 2, dtype=torch.float64)
-
     def validation_step(self, batch: ASRBatch, _: int) -> None:
-        parts = self.losses(batch)
-        sums = [torch.stack(pair) for pair in (*self._told(parts), parts.frames, parts.duration_error)]
-        self.sums += torch.stack(sums).double().cpu()
-
-    def on_validation_epoch_end(self) -> None:
-        sums = self.trainer.strategy.reduce(self.sums.to(self.device), reduce_op="sum")
-        *means, length_ratio, error = (sums[:, 0] / sums[:, 1].clamp_min(1)).tolist()
-        for name, mean in zip(self.parts, means, strict=True):
-            self.log(f"dev_{name}", mean)
-        mel = self.model.config.mel
-        self.log("dev_duration_ms", error * 1000 * mel.hop / mel.sample_rate)
-        self.log("dev_length_ratio", length_ratio)
-
-    def transfer_batch_to_device(self, batch: ASRBatch, device: torch.device, dataloader_idx: int) -> ASRBatch:
-        return batch.to(device)
+        parts, mel = self.losses(batch), self.model.config.mel
+        for name in self.parts:
+            log_dev(self, name, getattr(parts, name))
+        error, n = parts.duration_error
+        log_dev(self, "duration_ms", (error * 1000 * mel.hop / mel.sample_rate, n))
+        log_dev(self, "length_ratio", parts.frames)
 
     def configure_optimizers(self):
-        optimizer, schedule = make_optimizer(self.model, self.recipe.optim, self.recipe.train.max_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return make_optimizer(self.model, self.recipe.optim, self.recipe.train.max_steps)

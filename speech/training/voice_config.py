@@ -8,7 +8,7 @@ from speech.errors import SpeechError
 from speech.nn.mel_config import MelConfig
 from speech.nn.tts_config import AlignerConfig, FastSpeechConfig
 from speech.training.config import OptimConfig, TrainConfig
-from speech.training.run import describe_data, sha256_of
+from speech.training.run import describe_data
 
 
 @dataclass
@@ -38,7 +38,7 @@ class AlignerRecipe:
     """manifests whose durations are written too, such as the test set"""
 
     def describe(self) -> dict[str, Any]:
-        return describe_data(self, self.data)
+        return describe_data(self, self.data, {})
 
 
 @dataclass
@@ -59,6 +59,8 @@ class FastSpeechRecipe:
     """mels by id that a teacher wrote, natural logarithm, to learn from in the place of the recordings"""
     stretch: float = 1.0
     """mels are drawn out or together by a factor of 1 / stretch ... stretch: far length scales then stay clear"""
+    guess: float = 0.0
+    """share of utterances that learn to sound by their predicted pitch and energy, as they will, not by the true ones"""
     duration_weight: float = 0.5
     pitch_weight: float = 0.1
     """of the errors of pitch and of voicing"""
@@ -67,6 +69,8 @@ class FastSpeechRecipe:
     def __post_init__(self) -> None:
         if not 1 <= self.stretch <= 4:
             raise SpeechError(f"stretch {self.stretch:g} is outside 1 ... 4")
+        if not 0 <= self.guess <= 1:
+            raise SpeechError(f"guess {self.guess:g} is outside 0 ... 1")
 
     def arrays(self) -> dict[str, str]:
         """Paths of what the model learns from, by name. SpeechError for one that is missing."""
@@ -80,8 +84,7 @@ class FastSpeechRecipe:
         return paths
 
     def describe(self) -> dict[str, Any]:
-        files = {f"the file of {name}": sha256_of(path) for name, path in self.arrays().items()}
-        return describe_data(self, self.data) | files
+        return describe_data(self, self.data, {f"the file of {name}": path for name, path in self.arrays().items()})
 
 
 @dataclass

@@ -1,6 +1,6 @@
-"""Many clients at one server: speed against one at a time, no answer mixed up, memory that does not grow.
+"""Many clients at one server: speed against one at a time, no answer mixed up.
 
-python tests/benchmarks/serve_load.py GRAPHS AUDIO... [--requests 2000] [--soak 20000]
+python tests/benchmarks/serve_load.py GRAPHS AUDIO... [--requests 2000]
 
 GRAPHS is an exported recogniser; the recordings are strings of 1 to 8 of the AUDIO files, of one rate, drawn at random.
 """
@@ -15,7 +15,6 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -23,7 +22,6 @@ import soundfile
 
 from serve.transcriber import OnnxTranscriber
 
-WARM_UP = 500  # requests before memory counts
 LONGEST = 8
 
 
@@ -100,37 +98,15 @@ def measure(graphs: str, sounds: Sequence[tuple[bytes, float]], truth: Sequence[
         print(f"{clients} | {batch_size} | {row}", flush=True)
 
 
-def soak(graphs: str, sounds: Sequence[tuple[bytes, float]], truth: Sequence[str], count: int) -> None:
-    seen: list[tuple[int, float, int]] = []
-    with server(graphs, 16) as (url, pid):
-
-        def look(done: int) -> None:
-            if done % 100 == 0:
-                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-                seen.append((done, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(os.listdir(f"/proc/{pid}/fd"))))
-
-        many = [i % len(sounds) for i in range(count)]
-        _, wrong, _ = asyncio.run(load(url, [sounds[i] for i in many], [truth[i] for i in many], 8, look))
-    done, memory, files = np.array([one for one in seen if one[0] >= min(WARM_UP, count // 2)]).T
-    slope = 1000 * np.polyfit(done, memory, 1)[0]
-    print(f"\n{count} short requests, {wrong} wrong: memory {memory[0]:.0f} to {memory[-1]:.0f} MiB, ", end="")
-    print(f"{slope:+.2f} MiB per 1,000; files {files[0]:.0f} to {files[-1]:.0f}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("graphs")
     parser.add_argument("audio", nargs="+")
     parser.add_argument("--requests", type=int, default=2000)
-    parser.add_argument("--soak", type=int, default=0, help="short requests")
     args = parser.parse_args()
     model = OnnxTranscriber(args.graphs, "cpu", threads=1)
-    if args.requests:
-        sounds = recordings(args.audio, args.requests, LONGEST)
-        measure(args.graphs, sounds, [model.transcribe(data).text for data, _ in sounds])
-    if args.soak:
-        sounds = recordings(args.audio, 100, 1)
-        soak(args.graphs, sounds, [model.transcribe(data).text for data, _ in sounds], args.soak)
+    sounds = recordings(args.audio, args.requests, LONGEST)
+    measure(args.graphs, sounds, [model.transcribe(data).text for data, _ in sounds])
 
 
 if __name__ == "__main__":

@@ -124,6 +124,16 @@ def test_pause_control_lengthens_pauses_alone():
     assert (longer[pauses] == 2 * plain[pauses]).all() and (longer[~pauses] == plain[~pauses]).all()
 
 
+def test_rows_that_guess_sound_by_what_is_predicted():
+    model, values = voice(FULL).eval(), batch(FULL)
+    guess = torch.tensor([[True], [False], [True]])
+    told, mixed = model(**values), model(**values, guess=guess)
+    own = {"pitch": told.pitch * (told.voicing > 0), "energy": told.energy}
+    guessed = model(**values | own)
+    close(mixed.mel, torch.where(guess[..., None], guessed.mel, told.mel))
+    assert not torch.allclose(guessed.mel, told.mel)
+
+
 def test_pitch_and_energy_scales_move_logarithms_by_a_ratio():
     model, values = voice(FULL), batch(FULL)
     model.pitch_std.fill_(0.25)

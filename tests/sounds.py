@@ -45,6 +45,28 @@ def libav(x: np.ndarray, rate: int, form: str, codec: str, layout: str = "mono",
         return path.read_bytes()
 
 
+def silence(form: str, codec: str, rate: int, seconds: float, options=None) -> bytes:
+    """One packet again and again, so that hours take no time."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=form, options=options or {}) as container:
+        track = container.add_stream(codec, rate=rate, layout="mono")
+        track.codec_context.open()
+        samples, packets = track.codec_context.frame_size, []
+        for i in range(20):
+            frame = av.AudioFrame(track.codec_context.format.name, "mono", samples)
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            frame.sample_rate, frame.pts = rate, i * samples
+            packets += track.encode(frame)
+        data = bytes(packets[-1])
+        for i in range(round(seconds * rate / samples)):
+            packet = av.Packet(data)
+            packet.stream, packet.time_base, packet.duration = track, packets[-1].time_base, packets[-1].duration
+            packet.pts = packet.dts = i * packets[-1].duration
+            container.mux_one(packet)
+    return file.getvalue()
+
+
 def video_only() -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:

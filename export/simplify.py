@@ -1,0 +1,73 @@
+"""Fewer nodes for the same numbers: a step of the decoder is so short that each node counts."""
+
+from collections import defaultdict
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+
+def simplify(model: ir.Model) -> None:
+    _fix_reshapes(model.graph)
+    _merge_projections(model.graph)
+    RemoveUnusedNodesPass()(model)
+
+
+def _fix_reshapes(graph: ir.Graph) -> None:
+    """Dimensions that a Reshape computes become 0 where they are its input's, and -1 where one is left."""
+    for node in graph:
+        if node.op_type == "Reshape" and (node.inputs[1] is None or node.inputs[1].const_value is None):
+            dims = _dims(node.inputs[0].shape, node.outputs[0].shape)  # type: ignore[union-attr]
+            if dims is not None:
+                node.replace_input_with(1, _constant(graph, f"{node.outputs[0].name}_shape", np.array(dims)))
+                node.attributes["allowzero"] = ir.AttrInt64("allowzero", 0)
+
+
+def _dims(given: ir.Shape | None, wanted: ir.Shape | None) -> list[int] | None:
+    if given is None or wanted is None:
+        return None
+    dims = []
+    for axis, dim in enumerate(wanted):
+        same = axis < len(given) and isinstance(dim, ir.SymbolicDim) and dim.value and given[axis] == dim
+        dims.append(dim if isinstance(dim, int) else 0 if same else -1)
+    return dims if dims.count(-1) <= 1 else None
+
+
+def _merge_projections(graph: ir.Graph) -> None:
+    """Queries, keys and values of one input come from one product, which is then split."""
+    projections = defaultdict(list)
+    for node in graph:
+        weight = node.inputs[1].const_value if node.op_type == "MatMul" and node.inputs[1] is not None else None
+        if weight is not None and len(weight.shape) == 2:
+            projections[node.inputs[0]].append((weight.numpy(), *_biased(node.outputs[0])))
+    for source, found in projections.items():
+        if len(found) > 1:
+            weights, biases, results = zip(*found, strict=True)
+            biases = [np.zeros_like(w[0]) if b is None else b.numpy() for w, b in zip(weights, biases, strict=True)]
+            name = f"{results[0].name}_and_more"
+            weight = _constant(graph, f"{name}_weight", np.concatenate(weights, 1))
+            bias = _constant(graph, f"{name}_bias", np.concatenate(biases))
+            sizes = _constant(graph, f"{name}_sizes", np.array([w.shape[1] for w in weights]))
+            product = ir.node("MatMul", [source, weight])
+            total = ir.node("Add", [product.outputs[0], bias])
+            split = ir.node("Split", [total.outputs[0], sizes], {"axis": -1}, num_outputs=len(found))
+            graph.insert_before(next(use.node for use in source.uses()), [product, total, split])
+            for result, part in zip(results, split.outputs, strict=True):
+                part.shape, part.type = result.shape, result.type
+                ir.convenience.replace_all_uses_with(result, part)
+
+
+def _biased(product: ir.Value) -> tuple[ir.TensorProtocol | None, ir.Value]:
+    """The bias that is added to a product, and the sum."""
+    uses = list(product.uses())
+    if len(uses) == 1 and uses[0].node.op_type == "Add":
+        bias = uses[0].node.inputs[1 - uses[0].idx]
+        if bias is not None and bias.const_value is not None and len(bias.const_value.shape) == 1:
+            return bias.const_value, uses[0].node.outputs[0]
+    return None, product
+
+
+def _constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+    graph.register_initializer(value)
+    return value

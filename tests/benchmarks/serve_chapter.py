@@ -1,0 +1,136 @@
+"""A long recording through the API, as events and on the page: text comes early, progress moves, memory stays flat.
+
+python tests/benchmarks/serve_chapter.py MODEL RECORDING [--times 2]
+
+MODEL is a recogniser, exported or not. The server is `speech serve --demo true` in a process of its own.
+"""
+
+import argparse
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from gradio_client import Client, handle_file
+from openai import OpenAI
+
+EVERY_SECONDS = 0.05
+
+
+class Memory:
+    """MiB of a process and its children, looked at all the time."""
+
+    def __init__(self, pid: int):
+        self.pid, self.peak, self.begin, self.ended = pid, 0.0, self.now(pid), threading.Event()
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+
+    def __enter__(self) -> "Memory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+
+    @classmethod
+    def now(cls, pid: int) -> float:
+        """0 for a process that is gone."""
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            tasks = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+        except OSError:
+            return 0.0
+        own = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+        return own + sum(cls.now(int(child)) for child in {*children, *(c for task in tasks for c in task)})
+
+    def _watch(self) -> None:
+        while not self.ended.wait(EVERY_SECONDS):
+            self.peak = max(self.peak, self.now(self.pid))
+
+
+@contextmanager
+def server(model: str) -> Iterator[tuple[str, int]]:
+    """Address and process."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+    command = ["speech", "serve", "--model", f"m={model}", "--device", "cpu", "--threads", "1", "--demo", "true"]
+    process = subprocess.Popen([*command, "--port", f"{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            assert process.poll() is None, "the server ended"
+            try:
+                httpx.get(f"{url}/health")
+                break
+            except httpx.ConnectError:
+                time.sleep(0.2)
+        yield url, process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def whole(url: str, path: Path) -> tuple[str, float, int]:
+    """Text, seconds until the first of it, how often it grew."""
+    begin = time.perf_counter()
+    found = OpenAI(base_url=f"{url}/v1", api_key="-").audio.transcriptions.create(model="m", file=path)
+    return found.text, time.perf_counter() - begin, 1
+
+
+def events(url: str, path: Path) -> tuple[str, float, int]:
+    begin, came, told = time.perf_counter(), [], ""
+    for event in OpenAI(base_url=f"{url}/v1", api_key="-").audio.transcriptions.create(
+        model="m", file=path, stream=True
+    ):
+        came.append(time.perf_counter() - begin)
+        if event.type == "transcript.text.done":
+            assert event.text == told
+        elif event.type == "transcript.text.delta":
+            told += event.delta
+    return told, came[0], len(came) - 1
+
+
+def page(url: str, path: Path) -> tuple[str, float, int]:
+    begin, came = time.perf_counter(), []
+    job = Client(url, verbose=False, analytics_enabled=False).submit(handle_file(path), api_name="/transcribe")
+    done: list[int] = []
+    for _ in job:
+        came.append(time.perf_counter() - begin)
+        done += [unit.index or 0 for unit in job.status().progress_data or []]
+    assert done == sorted(done) and len({*done}) > 1, done
+    texts = [update[0] for update in job.outputs()]
+    return texts[-1], came[0], len({*texts})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("--times", type=int, default=2)
+    args = parser.parse_args()
+    print("way | s | first text, s | grew | characters | MiB before | peak | after")
+    with server(args.model) as (url, pid):
+        texts = set()
+        for _ in range(args.times):
+            for way in (whole, events, page):
+                begin = time.perf_counter()
+                with Memory(pid) as memory:
+                    text, first, grew = way(url, args.recording)
+                took = f"{time.perf_counter() - begin:.1f} | {first:.1f} | {grew} | {len(text)}"
+                texts.add(text)
+                print(
+                    f"{way.__name__} | {took} | {memory.begin:.0f} | {memory.peak:.0f} | {memory.now(pid):.0f}",
+                    flush=True,
+                )
+    print(f"{len(texts)} text(s), load {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
