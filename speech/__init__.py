@@ -2,6 +2,6 @@
 
 import os
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else onnxruntime keeps a device id and reports sessions to its maker
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime reports sessions to its maker
 
 __version__ = "0.1.0"

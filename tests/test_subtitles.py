@@ -83,7 +83,14 @@ def test_more_than_a_hundred_hours():
     assert "100:00:00,000 --> 100:00:01,000" in to_srt([Cue(360000, 360001, "late")])
 
 
-PIECES = "--> ---> - > < <i> </i> &amp; & {\\an8} \\N 5 NOTE STYLE".split() + ["\t", "\n", "\n\n", "\r\n", " ", "\u2028"]
+PIECES = "--> ---> - > < <i> </i> &amp; & {\\an8} \\N 5 NOTE STYLE".split() + [
+    "\t",
+    "\n",
+    "\n\n",
+    "\r\n",
+    " ",
+    "\u2028",
+]
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(st.characters(exclude_categories=["Cs"])), max_size=8).map("".join)
 SECONDS = st.floats(0, 100_000) | st.integers(0, 100).map(float)
 ANY = st.lists(st.builds(lambda a, b, text: Cue(min(a, b), max(a, b), text), SECONDS, SECONDS, TEXTS), max_size=8)

@@ -7,7 +7,6 @@ from sentencepiece import SentencePieceProcessor
 
 from speech.errors import DataError, SpeechError
 from speech.text.files import MAX_BYTES
-from speech.text.files import read_part as read_part
 
 BLANK_MARK = "\u2581"  # SentencePiece writes a blank so; in a text it would come back as a blank
 PIECES, TRAINER, NORMALIZER = 1, 2, 3  # fields of a SentencePiece model, in the order of the file
