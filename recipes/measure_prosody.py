@@ -8,6 +8,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +17,20 @@ import numpy as np
 from speech.config import parse, require
 from speech.errors import DataError, run
 from speech.nn.mel_config import MelConfig
-from speech.training.voice_config import ProsodyRecipe
+from speech.training.voice_config import FastSpeechRecipe
 
 log = logging.getLogger(__name__)
 PROG = "python -m recipes.measure_prosody"
+
+
+@dataclass
+class ProsodyRecipe(FastSpeechRecipe):
+    """A FastSpeech's own settings, of which its mel, data and durations count, so that one file serves both."""
+
+    out: str = "exp/prosody"
+    """folder for pitch.npz and energy.npz"""
+    workers: int = 0
+    """processes; 0 is one a core"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

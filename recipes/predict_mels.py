@@ -47,7 +47,7 @@ def predict(args: argparse.Namespace) -> None:
     arrays = {name: Arrays(getattr(args, name)) for name in names}
     recipe = FastSpeechRecipe()
     data = replace(recipe.data, train=args.train, dev=args.dev, tokenizer=str(args.voice))
-    voice = open_voice(data, recipe.train, model.config.mel)
+    voice = open_voice(replace(recipe, data=data), model.config.mel)
     identities = voice.identities()
 
     @torch.inference_mode()

@@ -28,10 +28,11 @@ def train(recipe: AEDRecipe) -> Path:
     from speech.data.corpus import made_for, read_corpus
     from speech.data.manifests import open_manifest
     from speech.data.statistics import feature_statistics
+    from speech.folder import save_model
     from speech.models.aed import AED, count_parameters
     from speech.text.load import load_tokenizer
     from speech.training.aed_task import AEDTask
-    from speech.training.average import write_average
+    from speech.training.average import average_checkpoints
     from speech.training.init import start_model
     from speech.training.probe import device_memory
     from speech.training.run import describe
@@ -54,7 +55,7 @@ def train(recipe: AEDRecipe) -> Path:
     bins = Bins.load(data.bins, made_for(tokenizer, data, limit)) if data.bins else None
     profile = sizes = None
     if bins is not None and data.batch_sizes:
-        profile = BatchSizes.load(data.batch_sizes, bins, device_memory(recipe), data.force_batch_sizes).sizes
+        profile = BatchSizes.load(data.batch_sizes, device_memory(recipe), data.force_batch_sizes).sizes
         sizes = profile_sizes(bins, profile)
     train_corpus = read_corpus(data.train, tokenizer, data, limit, bins, data.augment.speeds, profile)
     dev_corpus = read_corpus(data.dev, tokenizer, replace(data, bins="", batch_sizes=""), limit)
@@ -74,7 +75,7 @@ def train(recipe: AEDRecipe) -> Path:
     root = fit(task, train_stream, dev_stream, recipe.optim, config, describe(recipe))
     folder = Path(config.out) / "model"
     if root is not None:
-        write_average(root, config.keep, model, tokenizer, generation, folder)
+        save_model(folder, model, tokenizer, generation, average_checkpoints(root, config.keep, model))
         log.info(f"model folder: {folder}")
     return folder
 

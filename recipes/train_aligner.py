@@ -33,7 +33,7 @@ def train(recipe: AlignerRecipe) -> Path:
     from speech.training.trainer import fit
     from speech.training.voice_data import open_voice
 
-    voice = open_voice(recipe.data, recipe.train, recipe.mel)
+    voice = open_voice(recipe, recipe.mel)
     model = Aligner(recipe.model, voice.tokenizer.size, recipe.mel.n_mels)
     log.info(f"aligner: {count_parameters(model):,} parameters")
     task = AlignerTask(model, voice.sound, voice.tokenizer.pieces, recipe)

@@ -38,7 +38,7 @@ def train(recipe: FastSpeechRecipe) -> Path:
     from speech.voice_folder import save_voice
 
     arrays = {name: Arrays(path) for name, path in recipe.arrays().items()}
-    voice = open_voice(recipe.data, recipe.train, recipe.model.mel)
+    voice = open_voice(recipe, recipe.model.mel)
     who = {"n_speakers": max(1, len(voice.parts.speakers)), "n_languages": len(voice.parts.languages)}
     recipe = replace(recipe, model=replace(recipe.model, **who))
     model = FastSpeech(recipe.model, voice.tokenizer.size)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from speech.config import parse
 from speech.errors import run
-from speech.training.transformer_tts_recipe import TransformerTTSRecipe
+from speech.training.voice_config import TransformerTTSRecipe
 
 log = logging.getLogger(__name__)
 PROG = "python -m recipes.train_transformer_tts"
@@ -38,7 +38,7 @@ def train(recipe: TransformerTTSRecipe) -> Path:
     from speech.voice_folder import save_voice
 
     mel, durations = recipe.model.mel, Arrays(recipe.durations) if recipe.durations else None
-    voice = open_voice(recipe.data, recipe.train, mel)
+    voice = open_voice(recipe, mel)
     recipe = replace(recipe, model=replace(recipe.model, n_speakers=max(1, len(voice.parts.speakers))))
     model = TransformerTTS(recipe.model, voice.tokenizer.size)
     corpus = voice.corpora[0]

@@ -88,16 +88,12 @@ def test_transcribe_writes_every_format_and_loses_nothing(
     assert json.loads((out / "a-2.json").read_text())["text"] == transcript["text"]
 
 
-def test_transcribe_writes_one_format_where_it_is_told(tiny_model: Path, wav: Path, tmp_path: Path):
-    assert run("transcribe", tiny_model, wav, "-f", "srt", "--output_dir", tmp_path / "x", "--beam_size", "2") == 0
-    assert [path.name for path in (tmp_path / "x").iterdir()] == ["a.srt"]
-
-
 @pytest.mark.parametrize(("flags", "name"), [([], "txt"), (["-f", "srt", "--quiet"], "srt")])
 def test_what_comes_by_a_pipe_leaves_by_one(
     flags: list[str], name: str, exported: Path, wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     assert run("transcribe", exported, wav, "-f", name, "-o", tmp_path / "out") == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"a.{name}"]
     (tmp_path / "empty").mkdir()
     code = f"from speech.cli import main; main({['transcribe', str(exported), '-', '--device', 'cpu', *flags]!r})"
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
@@ -130,8 +126,6 @@ def test_drafts_can_be_left_out(
         (["transcribe", "{model}", "{wav}", "-o", "{wav}/x"], 2, "give another --output_dir"),
         (["transcribe", "{model}", "{wav}", "--beam_size", "0", "-o", "{tmp}"], 2, "beam_size"),
         (["data", "validate", "{tmp}/none.jsonl"], 1, "none.jsonl: cannot be read"),
-        (["data", "files", "{tmp}/none.yaml"], 1, "does not end in .jsonl"),
-        (["average", "{model}", "{tmp}", "-o", "{tmp}/y"], 2, "no whole checkpoint"),
         (["train"], 2, "data.train is empty: give --data.train PATH"),
         (["train", "--config", "{tmp}/none.yaml"], 2, "none.yaml"),
         (["train", "--config", "{tmp}/unknown.yaml"], 2, "'encoder.n_layer'"),
@@ -147,7 +141,6 @@ def test_drafts_can_be_left_out(
         (["data", "bins", "cuts.jsonl"], 2, "data.tokenizer is empty: give --data.tokenizer PATH"),
         (["data", "bins", "cuts.jsonl", "--buckets", "many"], 2, "buckets"),
         (["data", "batch-sizes", "--data.bins", "b.json"], 2, "data.batch_sizes is empty"),
-        (["data", "shar", "none.jsonl", "out"], 1, "none.jsonl: cannot be read"),
         (["train", "--data.augment.speeds", "[1, 0]"], 2, "data.augment.speeds [1.0, 0.0] needs factors above 0"),
         (["train", "--optim.betas", "[0.9]"], 2, "optim.betas"),
     ],
@@ -205,9 +198,8 @@ def test_the_configurations_of_the_voices_build_and_share_their_mel(path: Path):
     from speech.models.fastspeech import FastSpeech
     from speech.models.transformer_tts import TransformerTTS
     from speech.models.vocos import Vocos
-    from speech.training.transformer_tts_recipe import TransformerTTSRecipe
     from speech.training.vocoder_config import VocoderRecipe
-    from speech.training.voice_config import AlignerRecipe, FastSpeechRecipe
+    from speech.training.voice_config import AlignerRecipe, FastSpeechRecipe, TransformerTTSRecipe
 
     mels = [parse(AlignerRecipe, ["--config", str(path)], "x", "", "aligner").mel]
     there = path.read_text()

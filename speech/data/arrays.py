@@ -1,6 +1,6 @@
 """Arrays beside a manifest, such as durations, pitch and mels, by the ids of its cuts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -29,33 +29,21 @@ def save_arrays(path: str | Path, arrays: Iterable[tuple[str, np.ndarray]], scal
     return len(pairs)
 
 
-class Arrays(Mapping[str, np.ndarray]):
-    """What `save_arrays` wrote. DataError for a file that is none and for an id that it lacks."""
+class Arrays(dict[str, np.ndarray]):
+    """What `save_arrays` wrote, by id. DataError for a file that is none and for an id that it lacks."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         try:
             with np.load(self.path, allow_pickle=False) as file:
-                ids, lengths, self.values_, self.scale = (
-                    file["ids"], file["lengths"], file["values"], float(file["scale"])
-                )  # fmt: skip
+                ids, lengths, values = file["ids"], file["lengths"], file["values"]
+                self.scale = float(file["scale"])
         except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
             raise DataError(f"{path}: not a file of arrays by id ({type(error).__name__})") from None
         ends = np.cumsum(lengths)
-        if len(ids) != len(lengths) or (len(ends) and ends[-1] != len(self.values_)):
+        if len(ids) != len(lengths) or not len(ends) or ends[-1] != len(values):
             raise DataError(f"{path}: its ids, lengths and values do not fit")
-        self._places = {str(i): (int(end - n), int(end)) for i, n, end in zip(ids, lengths, ends, strict=True)}
+        super().__init__(zip(map(str, ids), np.split(values, ends[:-1]), strict=True))
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._places:
-            raise DataError(f"{self.path}: nothing for cut {name}; make it anew for this manifest")
-        return self.values_[slice(*self._places[name])]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._places
-
-    def __iter__(self):
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
+    def __missing__(self, name: str) -> np.ndarray:
+        raise DataError(f"{self.path}: nothing for cut {name}; make it anew for this manifest")

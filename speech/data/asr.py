@@ -1,23 +1,20 @@
 """Cuts to recognition batches: tokens and prompt before sampling, audio and augmentation in the loader."""
 
-import os
-import signal
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import torch
 from lhotse.cut import Cut
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from speech.data.augment import change_speed, draw_speeds, example_rng, mix_noise
 from speech.data.bins import Sizes, budget_sizes
 from speech.data.config import AugmentConfig, DataConfig
 from speech.data.corpus import Corpus
-from speech.data.manifests import load_audio
+from speech.data.loader import load, moved
+from speech.data.recordings import Recordings
 from speech.data.sampler import BatchSampler, Plan
 from speech.errors import AudioError, DataError
 
@@ -42,25 +39,7 @@ class ASRBatch:
         }
 
     def to(self, device: torch.device) -> "ASRBatch":
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
-        return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
-
-
-def obey_the_trainer_only(worker: int) -> None:
-    """A signal to the whole process group is for the trainer: it saves, and ends the loaders itself.
-
-    Ignored altogether, the SIGTERM by which multiprocessing ends its children would be waited for without end.
-    """
-    theirs = {signal.SIGTERM, signal.SIGUSR1}
-    signal.pthread_sigmask(signal.SIG_BLOCK, theirs)
-
-    def watch() -> None:
-        while True:
-            received = signal.sigwaitinfo(theirs)
-            if received.si_signo == signal.SIGTERM and received.si_pid == os.getppid():
-                os._exit(0)
-
-    threading.Thread(target=watch, daemon=True).start()
+        return moved(self, device)
 
 
 class ASRStream(torch.utils.data.Dataset):
@@ -78,18 +57,18 @@ class ASRStream(torch.utils.data.Dataset):
         total: int | None,
         augment: AugmentConfig | None = None,
         sizes: Sizes | None = None,
+        recordings: Recordings | None = None,
     ):
-        self.corpus, self.config, self.sample_rate, self.seed, self.augment = corpus, config, sample_rate, seed, augment
+        self.corpus, self.config, self.sample_rate, self.seed, self.total = corpus, config, sample_rate, seed, total
+        self.augment = augment or AugmentConfig(speeds=[1.0], noise_prob=0.0)
         self.sizes = sizes or budget_sizes(config.batch_seconds, config.quadratic_seconds)
-        self.total, self.start, self.consumed = total, (0, 0, 0), 0
+        self.recordings = recordings or Recordings(sample_rate)
+        self.start, self.consumed = (0, 0, 0), 0
         self.max_lost = config.max_lost
         self.noises: list[Cut] = []
         self.order = corpus.order(seed, shuffle=total is not None)
         self.short = self.order
         if total is not None and config.short_epochs:
-            if not (corpus.seconds[corpus.rows] <= config.short_seconds).any():
-                limit = config.short_seconds
-                raise DataError(f"no cut is within data.short_seconds {limit}: raise it or set short_epochs 0")
             self.short = corpus.order(seed, max_seconds=config.short_seconds)
 
     def make_sampler(self) -> BatchSampler:
@@ -111,20 +90,9 @@ class ASRStream(torch.utils.data.Dataset):
     def __iter__(self) -> Iterator[ASRBatch]:
         sampler = self.make_sampler()
         sampler.start = self.start
-        # own generator: making a loader must not draw from the global state that dropout uses
-        loader = DataLoader(
-            self,
-            sampler=islice(sampler, len(self) - self.consumed),  # type: ignore[arg-type]
-            batch_size=None,
-            num_workers=self.config.workers,
-            worker_init_fn=obey_the_trainer_only,
-            generator=torch.Generator().manual_seed(0),
-        )
-        yield from loader
+        yield from load(self, islice(sampler, len(self) - self.consumed), self.config.workers)
 
     def _speeds(self, rows: np.ndarray, passes: np.ndarray) -> np.ndarray:
-        if self.augment is None:
-            return np.ones(len(rows))
         return draw_speeds(self.seed, passes, self.corpus.keys[rows], self.augment.speeds)
 
     def lengths(self, rows: np.ndarray, passes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -132,15 +100,12 @@ class ASRStream(torch.utils.data.Dataset):
         return self.corpus.seconds[rows] / self._speeds(rows, passes), self.corpus.counts[rows]
 
     def _waveform(self, cut: Cut, number: int, speed: float) -> np.ndarray:
-        x = load_audio(cut, self.sample_rate)
-        if self.augment is None:
-            return x
         rng = example_rng(self.seed, number, cut.id)
-        x = change_speed(x, speed, self.sample_rate)
+        x = change_speed(self.recordings(cut), speed, self.sample_rate)
         if rng.random() < self.augment.noise_prob:
             snr = rng.uniform(*self.augment.noise_snr_db)
             if self.noises:
-                noise = load_audio(self.noises[int(rng.integers(len(self.noises)))], self.sample_rate)
+                noise = self.recordings(self.noises[int(rng.integers(len(self.noises)))])
                 noise = np.roll(noise, -int(rng.integers(len(noise))))
             else:
                 noise = rng.standard_normal(x.shape).astype(np.float32)
@@ -149,27 +114,24 @@ class ASRStream(torch.utils.data.Dataset):
 
     def __getitem__(self, plan: Plan) -> ASRBatch:
         """Cuts whose audio is gone are left out and told; were it all of them, a second of silence stands for them."""
-        waveforms, tokens, ids, passes, lost = [], [], [], [], []
+        found, lost = [], []
         for row, number, speed in zip(plan.rows, plan.passes, self._speeds(plan.rows, plan.passes), strict=True):
             cut = self.corpus.cut(row)
             try:
-                waveforms.append(torch.from_numpy(self._waveform(cut, int(number), float(speed))))
+                x = self._waveform(cut, int(number), float(speed))
+                found.append((x, self.corpus.ids(row), cut.id, int(number)))
             except (AudioError, DataError) as error:
                 lost.append(f"{cut.id}: {error}")
-                continue
-            tokens.append(torch.from_numpy(self.corpus.ids(row).astype(np.int64)))
-            ids.append(cut.id)
-            passes.append(int(number))
-        if not ids:
-            said = self.corpus.ids(plan.rows[0]).astype(np.int64)
-            silent = np.concatenate([said[: self.corpus.prompt_length], said[-1:]])
-            waveforms, tokens = [torch.zeros(self.sample_rate)], [torch.from_numpy(silent)]
-            ids, passes = ["silence"], [0]
+        if not found:
+            said = self.corpus.ids(plan.rows[0])
+            silent = np.append(said[: self.corpus.prompt_length], said[-1])
+            found = [(np.zeros(self.sample_rate, np.float32), silent, "silence", 0)]
+        waveforms, tokens, ids, passes = map(list, zip(*found, strict=True))
         pad = torch.nn.utils.rnn.pad_sequence
         return ASRBatch(
-            waveforms=pad(waveforms, batch_first=True),
-            waveform_lengths=torch.tensor([len(w) for w in waveforms]),
-            tokens=pad(tokens, batch_first=True),
+            waveforms=pad([torch.from_numpy(x) for x in waveforms], batch_first=True),
+            waveform_lengths=torch.tensor([len(x) for x in waveforms]),
+            tokens=pad([torch.from_numpy(t.astype(np.int64)) for t in tokens], batch_first=True),
             token_lengths=torch.tensor([len(t) for t in tokens]),
             prompt_lengths=torch.full((len(ids),), self.corpus.prompt_length),
             ids=ids,

@@ -8,6 +8,7 @@ import numpy as np
 from speech.errors import SpeechError
 
 MOST_PROBES = 6  # of one bin
+SHRINK = (0.8, 0.8, 0.8, 0.3, 0.1, 0.1)  # after so many failures in a row: a guess from noise can be far off
 MARGIN = 0.97  # of what the slope promises: memory is not quite linear
 GAP = 0.05  # a size this close to the limit, or to one that failed, is good enough
 
@@ -85,6 +86,7 @@ def _search(run: Callable[[int], Probe], limit: float, guess: Line | None) -> tu
     if guess is not None:
         points[0] = guess.base
     n = 1 if guess is None else max(1, int(MARGIN * (limit - guess.base) / guess.slope))
+    failures = 0
     for _ in range(MOST_PROBES):
         probe = run(n)
         if probe.peak is not None:
@@ -93,9 +95,10 @@ def _search(run: Callable[[int], Probe], limit: float, guess: Line | None) -> tu
             ok = max(ok, n)
         else:
             fail = n if fail is None else min(fail, n)
+            failures += 1
         if fail == 1:
             return 0, None
-        following = _next(ok, fail, points, limit)
+        following = _next(ok, fail, points, limit, SHRINK[0 if ok else failures - 1])
         if following is None:
             break
         n = following
@@ -115,7 +118,7 @@ def _line(points: dict[int, float], limit: float) -> Line | None:
     return Line(q - slope * n, slope) if slope > 0 else None
 
 
-def _next(ok: int, fail: int | None, points: dict[int, float], limit: float) -> int | None:
+def _next(ok: int, fail: int | None, points: dict[int, float], limit: float, shrink: float) -> int | None:
     """The size to try next, None when `ok` is close enough."""
     if fail is not None and fail - ok <= max(1, GAP * fail):
         return None
@@ -128,7 +131,7 @@ def _next(ok: int, fail: int | None, points: dict[int, float], limit: float) -> 
     if most is not None and ok < int(MARGIN * most) < fail:
         return int(MARGIN * most)
     # the line is wrong: memory jumps somewhere below the size that failed
-    return max(1, ok + 1, int(0.8 * fail)) if ok < 0.75 * fail else (ok + fail) // 2
+    return max(1, ok + 1, int(shrink * fail)) if ok < 0.75 * fail else (ok + fail) // 2
 
 
 def _predict(edges: Sequence[tuple[float, int]], lines: dict[int, Line], i: int) -> Line | None:

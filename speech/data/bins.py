@@ -1,100 +1,70 @@
 """2D buckets: pairs of edges in (seconds, tokens) (arXiv 2503.05931), which cuts they take, how they are found."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from speech.errors import DataError, SpeechError
+from speech.data.stored import Stored
+from speech.errors import SpeechError
 
 OUTLIER = 4.0  # standard deviations above the mean tokens per second of a bin: such cuts run out of memory
 Sizes = Callable[[np.ndarray, np.ndarray], np.ndarray]  # longest seconds [N], most tokens [N] -> cuts in a batch [N]
-FITS = ("", "longer than the last edge", "more tokens than the edges of its bin", "more tokens a second than its bin")
+FITS = (
+    "",
+    "longer than the last edge",
+    "with more tokens than the edges of its bin",
+    "with more tokens a second than its bin",
+)
 
 
 @dataclass(frozen=True)
-class Bins:
+class Bins(Stored):
     """Edges are inclusive and increase; a cut belongs to the first bin of seconds that takes it, then of tokens."""
 
-    seconds: tuple[float, ...]
-    tokens: tuple[tuple[int, ...], ...]  # for each bin of seconds; the last one is not below that of the bin before
-    max_tps: tuple[float, ...]  # tokens per second, for each bin of seconds
+    seconds: list[float]
+    tokens: list[list[int]]  # for each bin of seconds; the last one is not below that of the bin before
+    max_tps: list[float]  # tokens per second, for each bin of seconds
     made_for: dict[str, Any]  # tokenizer, prompt and filters
     report: dict[str, Any]
+    what, command = "bins", "speech data bins"
+
+    def __post_init__(self) -> None:
+        if not len(self.max_tps) == len(self.seconds) == len(self.tokens):
+            raise ValueError("lists of different lengths")
 
     @cached_property
     def edges(self) -> list[tuple[float, int]]:
         return [(d, u) for d, tokens in zip(self.seconds, self.tokens, strict=True) for u in tokens]
 
     @cached_property
-    def _first(self) -> np.ndarray:  # where the token bins of a bin of seconds begin in `edges`
-        return np.concatenate([[0], np.cumsum([len(tokens) for tokens in self.tokens])])
+    def most(self) -> np.ndarray:
+        """Most tokens that each bin of seconds takes."""
+        return np.array([tokens[-1] for tokens in self.tokens])
 
-    def lookup(self, seconds: np.ndarray, tokens: np.ndarray, strict: bool = True) -> np.ndarray:
-        """Index into `edges` of each cut [N], -1 where nothing takes it; strict: within its bin of seconds only.
+    def faults(self, seconds: np.ndarray, tokens: np.ndarray, strict: bool = True) -> np.ndarray:
+        """Index into FITS of each cut [N], 0 where it is taken; strict: by its own bin of seconds, not a longer one.
 
         The limit on tokens per second holds in both modes; NeMo 3.0 forgets a list of them in the lenient one.
         """
-        index, fault = self._find(seconds, tokens, strict)
-        return np.where(fault, -1, index)
-
-    def faults(self, seconds: np.ndarray, tokens: np.ndarray, strict: bool = True) -> np.ndarray:
-        """Index into FITS of each cut [N]: 0 where it is taken."""
-        return self._find(seconds, tokens, strict)[1]
-
-    def covering(self, seconds: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Index of the first bin with both edges at or above, whatever the tokens per second; -1 without one."""
-        return self._search(seconds, tokens, strict=False)
-
-    def _find(self, seconds, tokens, strict) -> tuple[np.ndarray, np.ndarray]:
         home = np.searchsorted(self.seconds, seconds)
         long = home == len(self.seconds)
-        fast = tokens / seconds > np.asarray(self.max_tps)[np.where(long, 0, home)]
-        index = self._search(seconds, tokens, strict)
-        return index, np.select([long, fast, index < 0], [1, 3, 2], 0)
+        home[long] = 0
+        fast = tokens / seconds > np.asarray(self.max_tps)[home]
+        many = tokens > (self.most[home] if strict else self.most[-1])
+        return np.select([long, fast, many], [1, 3, 2], 0)
 
-    def _search(self, seconds, tokens, strict) -> np.ndarray:
-        home = np.searchsorted(self.seconds, seconds)
-        index = np.full(len(home), -1)
+    def covering(self, seconds: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Index into `edges` of the first bin with both at or above, whatever the tokens per second; -1 without one."""
+        home = np.maximum(np.searchsorted(self.seconds, seconds), np.searchsorted(self.most, tokens))
+        index, first = np.full(len(home), -1), 0
         for i, edges in enumerate(self.tokens):
-            open_ = (home == i) if strict else (home <= i) & (index < 0)
-            place = np.searchsorted(edges, tokens[open_])
-            index[open_] = np.where(place < len(edges), self._first[i] + place, -1)
+            index[home == i] = first + np.searchsorted(edges, tokens[home == i])
+            first += len(edges)
         return index
-
-    def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path, made_for: dict[str, Any]) -> "Bins":
-        """SpeechError for a file that is no bins file, or was made for another tokenizer, prompt or filter."""
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-            tokens = tuple(tuple(row) for row in values["tokens"])
-            bins = cls(tuple(values["seconds"]), tokens, tuple(values["max_tps"]), values["made_for"], values["report"])
-            assert len(bins.max_tps) == len(bins.seconds) == len(bins.tokens), "lists of different lengths"
-        except OSError as error:
-            raise SpeechError(
-                f"bins {path}: cannot be read ({error.strerror}); make them with speech data bins"
-            ) from None
-        except (ValueError, KeyError, TypeError, AssertionError) as error:
-            raise SpeechError(f"bins {path}: not a bins file ({type(error).__name__}: {error})") from None
-        refuse_other("bins", path, bins.made_for, made_for, "speech data bins")
-        return bins
-
-
-def refuse_other(what: str, path: str | Path, there: dict[str, Any], here: dict[str, Any], remedy: str) -> None:
-    """SpeechError that names what a stored file was made for and what is wanted of it."""
-    changed = [name for name in {**here, **there} if there.get(name) != here.get(name)]
-    if changed:
-        told = "; ".join(f"{name} was {there.get(name, 'unset')}, is {here.get(name, 'unset')}" for name in changed)
-        raise SpeechError(f"{what} {path}: made for other settings: {told}. Make them again with {remedy}")
 
 
 def _equal_parts(lengths: np.ndarray, parts: int) -> list[float]:
@@ -123,8 +93,6 @@ def estimate_bins(
 
     Cuts far above the tokens per second of their bin are left out of it; `faults` of the same cuts finds the same.
     """
-    if not len(seconds):
-        raise DataError("no cuts to make bins from")
     if buckets < 1 or sub_buckets < 1:
         raise SpeechError(f"buckets {buckets} and sub_buckets {sub_buckets} must be at least 1")
     order = np.lexsort((tokens, seconds))
@@ -145,9 +113,9 @@ def estimate_bins(
         parts = {int(u) for u in _equal_parts(mine, sub_buckets * merged[i])}
         most = max(most, int(mine[-1]))
         kept_edges.append(edge)
-        token_edges.append(tuple(sorted({u for u in parts if u < most} | {most})))
+        token_edges.append(sorted({u for u in parts if u < most} | {most}))
         max_tps.append(float(tps[survives].max()))
-    return Bins(tuple(kept_edges), tuple(token_edges), tuple(max_tps), made_for or {}, {})
+    return Bins(kept_edges, token_edges, max_tps, made_for or {}, {})
 
 
 def budget_sizes(batch_seconds: float, quadratic_seconds: float) -> Sizes:
@@ -165,6 +133,8 @@ def profile_sizes(bins: Bins, batch_sizes: Sequence[int]) -> Sizes:
 
     0 where no bin covers both: such cuts go into different batches.
     """
+    if len(batch_sizes) != len(bins.edges):
+        raise SpeechError(f"data.batch_sizes has {len(batch_sizes)} sizes for {len(bins.edges)} bins")
     table = np.array([*batch_sizes, 0])
 
     def sizes(seconds: np.ndarray, tokens: np.ndarray) -> np.ndarray:

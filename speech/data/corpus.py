@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from lhotse.cut import Cut
 
-from speech.data.bins import FITS, Bins
+from speech.data.bins import FITS, Bins, profile_sizes
 from speech.data.config import DataConfig
 from speech.data.order import Order
 from speech.data.shar import SharTable, make_shar_table
-from speech.data.sources import Source, fingerprint, read_sources, shar_files, shares
+from speech.data.sources import Mixture, Source, fingerprint, read_sources, shar_files
 from speech.data.table import Table, make_table
 from speech.errors import DataError
 from speech.text.base import BaseTokenizer
@@ -58,13 +58,16 @@ class Corpus:
 
     def order(self, seed: int, shuffle: bool = True, max_seconds: float = float("inf")) -> Order:
         """Epochs over the kept rows of up to max_seconds; cuts of a shard stay together."""
-        kept = [rows[self.seconds[rows] <= max_seconds] for rows in self.kept]
-        first = np.cumsum([0, *map(len, self.tables)])
-        all_groups = [table.groups for table in self.tables]
-        groups = [None if g is None else g[kept[i] - first[i]] for i, g in enumerate(all_groups)]
-        there = [i for i, rows in enumerate(kept) if len(rows)]
-        shares = [self.shares[i] for i in there]
-        return Order([kept[i] for i in there], shares, seed, shuffle, [groups[i] for i in there])
+        parts, first = [], 0
+        for table, kept, share in zip(self.tables, self.kept, self.shares, strict=True):
+            rows = kept[self.seconds[kept] <= max_seconds]
+            if len(rows):
+                parts.append((rows, share, None if table.groups is None else table.groups[rows - first]))
+            first += len(table)
+        if not parts:
+            raise DataError(f"no cut is within data.short_seconds {max_seconds}: raise it or set short_epochs 0")
+        sources, shares, groups = zip(*parts, strict=True)
+        return Order(sources, shares, seed, shuffle, groups)
 
     def __str__(self) -> str:
         rows = self.rows
@@ -90,13 +93,11 @@ def made_for(tokenizer: BaseTokenizer, config: DataConfig, max_tokens: int) -> d
 
 
 def prompt_ids(tokenizer: BaseTokenizer, config: DataConfig) -> list[int]:
-    language = config.language
-    return Prompt(source_language=language, target_language=language, punctuation=config.punctuation).ids(
-        tokenizer, config.prompt_format
-    )
+    prompt = Prompt(source_language=config.language, target_language=config.language, punctuation=config.punctuation)
+    return prompt.ids(tokenizer, config.prompt_format)
 
 
-def read_tables(sources: Sequence[Source], tokenizer: BaseTokenizer, config: DataConfig) -> list[Table]:
+def read_tables(sources: Source | Mixture, tokenizer: BaseTokenizer, config: DataConfig) -> list[Table]:
     """Token ids of every cut before sampling: prompt, text, end; those stored beside the bins if they are the same.
 
     DataError names the line of a cut without a transcript or with characters outside the vocabulary.
@@ -112,7 +113,7 @@ def read_tables(sources: Sequence[Source], tokenizer: BaseTokenizer, config: Dat
             raise DataError(f"cut {cut.id}: {error}") from None
 
     tables = []
-    for i, source in enumerate(sources):
+    for i, source in enumerate(sources.sources):
         stored = table_path(config.bins, i) if config.bins else None
         kind, make = (SharTable, make_shar_table) if source.shar else (Table, make_table)
         table = kind.load(stored, source.manifest, _key(source, tokenizer, head)) if stored else None
@@ -121,11 +122,11 @@ def read_tables(sources: Sequence[Source], tokenizer: BaseTokenizer, config: Dat
 
 
 def save_tables(
-    tables: Sequence[Table], sources: Sequence[Source], tokenizer: BaseTokenizer, config: DataConfig
+    tables: Sequence[Table], sources: Source | Mixture, tokenizer: BaseTokenizer, config: DataConfig
 ) -> None:
     """Beside the bins, for a training that would read the same."""
     head = prompt_ids(tokenizer, config)
-    for i, (source, table) in enumerate(zip(sources, tables, strict=True)):
+    for i, (source, table) in enumerate(zip(sources.sources, tables, strict=True)):
         table.save(table_path(config.bins, i), _key(source, tokenizer, head))
 
 
@@ -156,21 +157,19 @@ def read_corpus(
     sources = read_sources(path)
     if tables is None:
         tables = read_tables(sources, tokenizer, config)
-    joined = (np.concatenate([getattr(table, name) for table in tables]) for name in ("seconds", "counts", "keys"))
-    seconds, counts, keys = joined
-    if len(np.unique(keys)) < len(keys):
-        raise DataError(f"{path}: some ids stand in several of its manifests; every cut needs its own")
+    columns = ([getattr(table, name) for table in tables] for name in ("seconds", "counts", "keys"))
+    seconds, counts, keys = map(np.concatenate, columns)
     reasons = {
         f"longer than data.max_seconds {config.max_seconds:g}": seconds > config.max_seconds,
         f"over model.decoder.max_tokens {max_tokens}": counts > max_tokens,
     }
     if bins is not None:
         faults = np.max([bins.faults(seconds / speed, counts, config.strict) for speed in speeds], axis=0)
-        reasons |= {f"with {text}" if "token" in text else text: faults == i for i, text in enumerate(FITS) if i}
+        reasons |= {text: faults == i for i, text in enumerate(FITS) if i}
     if bins is not None and batch_sizes is not None:
-        homes = [bins.lookup(seconds / speed, counts, config.strict) for speed in speeds]
-        unfit = np.append(np.equal(batch_sizes, 0), False)  # the last one for cuts without a bin
-        reasons["in bins of which not even one cut fits the memory"] = np.any(unfit[np.array(homes)], axis=0)
+        sizes = profile_sizes(bins, batch_sizes)
+        unfit = [sizes(seconds / speed, counts) == 0 for speed in speeds]
+        reasons["in bins of which not even one cut fits the memory"] = np.any(unfit, axis=0)
     good, dropped = np.ones(len(seconds), bool), {}
     for reason, bad in reasons.items():
         if (good & bad).any():
@@ -180,6 +179,10 @@ def read_corpus(
         raise DataError(f"{path}: no cut is left; " + ", ".join(f"{n} {reason}" for reason, (n, _) in dropped.items()))
     first = np.cumsum([0, *map(len, tables)])
     kept = [first[i] + np.flatnonzero(good[first[i] : first[i + 1]]) for i in range(len(tables))]
-    probabilities = shares(sources, [len(rows) for rows in kept])
+    shares = sources.shares({source.manifest: len(rows) for source, rows in zip(sources.sources, kept, strict=True)})
     prompt_length = len(prompt_ids(tokenizer, config))
-    return Corpus(tables, kept, probabilities, dropped, prompt_length, seconds, counts, keys)
+    corpus = Corpus(tables, kept, shares, dropped, prompt_length, seconds, counts, keys)
+    order = np.argsort(keys)
+    if len(twice := order[1:][np.diff(keys[order]) == 0]):
+        raise DataError(f"{path}: the id '{corpus.cut(twice[0]).id}' stands in two manifests or shards of it")
+    return corpus

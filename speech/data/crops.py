@@ -2,18 +2,17 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from lhotse.cut import Cut
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from speech.data.asr import obey_the_trainer_only
 from speech.data.augment import example_rng
-from speech.data.manifests import load_audio
+from speech.data.loader import load, moved
+from speech.data.recordings import Recordings
 from speech.errors import AudioError, DataError
 
 log = logging.getLogger(__name__)
@@ -28,8 +27,7 @@ class CropBatch:
     mels: Tensor | None = None  # [B, samples / hop, F], the vocoder's input; None: made from the waveforms
 
     def to(self, device: torch.device) -> "CropBatch":
-        mels = None if self.mels is None else self.mels.to(device, non_blocking=True)
-        return replace(self, waveforms=self.waveforms.to(device, non_blocking=True), mels=mels)
+        return moved(self, device)
 
     def amounts(self) -> dict[str, tuple[Tensor | int, int]]:
         """Samples, real and with padding."""
@@ -79,8 +77,7 @@ class CropStream(torch.utils.data.Dataset):
         self.seed, self.total, self.workers, self.max_lost = seed, total, workers, max_lost
         self.start, self.consumed = (0, 0, 0), 0
         self.ends = np.cumsum([cut.duration for cut in self.cuts])
-        self.cache: dict[int, np.ndarray] = {}
-        self.room = cache_seconds / max(1, workers)  # seconds that may still be kept, in each loader
+        self.recordings = Recordings(sample_rate, cache_seconds / max(1, workers))  # in each loader
 
     @property
     def hours(self) -> float:
@@ -98,50 +95,29 @@ class CropStream(torch.utils.data.Dataset):
         return CropPlan(rows.tolist(), rng.random(self.rows).tolist(), (epoch, 0, number))
 
     def __iter__(self) -> Iterator[CropBatch]:
-        plans = map(self.plan, range(self.consumed, len(self)))
-        # own generator: making a loader must not draw from the global state
-        yield from DataLoader(
-            self,
-            sampler=plans,  # type: ignore[arg-type]
-            batch_size=None,
-            num_workers=self.workers,
-            worker_init_fn=obey_the_trainer_only,
-            generator=torch.Generator().manual_seed(0),
-        )
-
-    def _waveform(self, row: int) -> np.ndarray:
-        """The whole cut, kept while there is room: the same samples whether it was kept or not."""
-        if row not in self.cache:
-            x = load_audio(self.cuts[row], self.sample_rate)
-            if self.room < self.cuts[row].duration:
-                return x
-            self.room -= self.cuts[row].duration
-            self.cache[row] = x
-        return self.cache[row]
+        yield from load(self, map(self.plan, range(self.consumed, len(self))), self.workers)
 
     def __getitem__(self, plan: CropPlan) -> CropBatch:
         """Cuts whose audio is gone are left out and told; were it all of them, silence stands for them."""
         crops, mels, ids, lost = [], [], [], []
         for row, spot in zip(plan.cuts, plan.spots, strict=True):
+            cut = self.cuts[row]
             try:
-                x = self._waveform(row)
+                x = self.recordings(cut)
             except (AudioError, DataError) as error:
-                lost.append(f"{self.cuts[row].id}: {error}")
+                lost.append(f"{cut.id}: {error}")
                 continue
             length = self.samples if self.total is not None else len(x) // self.hop * self.hop
             begin = int(spot * (len(x) - length + 1))
             if self.mels is not None:
                 begin -= begin % self.hop
-                mels.append(self._frames(self.cuts[row].id, begin, length, len(x)))
+                mel, frames = self.mels[cut.id], len(x) // self.hop
+                if len(mel) != frames:
+                    raise DataError(f"cut {cut.id} has {frames} frames, its mel {len(mel)}: make data.mels anew")
+                mel = mel[begin // self.hop : (begin + length) // self.hop]
+                mels.append(torch.from_numpy(mel.astype(np.float32)))
             crops.append(torch.from_numpy(x[begin : begin + length]))
-            ids.append(self.cuts[row].id)
+            ids.append(cut.id)
         if not ids:
             crops, mels, ids = [torch.zeros(self.samples)], [], ["silence"]
         return CropBatch(torch.stack(crops), ids, lost, plan.place, torch.stack(mels) if mels else None)
-
-    def _frames(self, name: str, begin: int, length: int, samples: int) -> Tensor:  # [length / hop, F]
-        assert self.mels is not None
-        mel = self.mels[name]
-        if len(mel) != samples // self.hop:
-            raise DataError(f"cut {name} has {samples // self.hop} frames, its mel {len(mel)}: make data.mels anew")
-        return torch.from_numpy(mel[begin // self.hop : (begin + length) // self.hop].astype(np.float32))

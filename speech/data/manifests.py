@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lhotse import CutSet, MonoCut
+from lhotse import CutSet, MonoCut, Recording
 from lhotse.cut import Cut, MixedCut, PaddingCut
 from lhotse.serialization import deserialize_item
 
@@ -31,44 +31,59 @@ MAX_MISSING_SECONDS = 0.1  # rounding and codec delay; more is another file than
 _REMOTE = re.compile(r"\s*(pipe:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 
 
-def open_manifest(path: str | Path, allow_commands: bool = False, allow_urls: bool = False) -> CutSet:
+def open_manifest(path: str | Path) -> CutSet:
     """Cuts of a .jsonl or .jsonl.gz; relative audio paths count from the manifest's folder.
 
-    DataError names the line of broken JSON, a duplicate id, stored features, and of `command` and `url` sources unless
-    allowed. Allowed ones are for lhotse's own tools: `load_audio` reads files and memory only.
+    DataError names the line of broken JSON, a duplicate id, stored features, and of `command` and `url` sources.
     """
-    cuts: list[Cut] = []
-    lines: dict[str, int] = {}
-    for number, line in read_lines(path):
+    return CutSet.from_cuts([cut for _, cut in read_cuts(path, read_bytes(path))])
+
+
+def read_cuts(path: str | Path, data: np.ndarray) -> Iterator[tuple[int, Cut]]:
+    """(line number, cut) of what `read_bytes` has read."""
+    first: dict[str, int] = {}
+    for number, line in read_lines(data):
         try:
-            cut = parse_cut(line, Path(path).parent, allow_commands, allow_urls)
-            if cut.id in lines:
-                raise DataError(f"the id '{cut.id}' stands on line {lines[cut.id]} too")
+            cut = parse_cut(line, Path(path).parent)
+            if cut.id in first:
+                raise DataError(f"the id '{cut.id}' stands on line {first[cut.id]} too")
         except DataError as error:
             raise DataError(f"{path}, line {number}: {error}") from None
-        lines[cut.id] = number
-        cuts.append(cut)
-    if not cuts:
+        first[cut.id] = number
+        yield number, cut
+    if not first:
         raise DataError(f"{path}: no cuts in the manifest")
-    return CutSet.from_cuts(cuts)
 
 
-def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """(line number, line) of a local manifest, empty lines left out. DataError for a file that cannot be read."""
+def read_lines(data: np.ndarray) -> Iterator[tuple[int, bytes]]:
+    """(line number, line), empty lines left out."""
+    for number, (begin, end) in enumerate(zip(*line_edges(data), strict=True), start=1):
+        line = data[begin:end].tobytes()
+        if line.strip():
+            yield number, line
+
+
+def read_bytes(path: str | Path) -> np.ndarray:
+    """uint8 of a .jsonl, mapped from the disk, or of what a .jsonl.gz holds. DataError for one that cannot be read."""
     check_name(path)
-    opener = gzip.open if str(path).endswith(".gz") else open
+    path = Path(path)
     try:
-        with opener(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line
+        if path.suffix == ".gz":
+            return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
+        return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: broken gzip file ({error})") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def parse_cut(line: bytes, folder: Path, allow_commands: bool = False, allow_urls: bool = False) -> Cut:
+def line_edges(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the lines of uint8 begin and end."""
+    ends = np.append(np.flatnonzero(data == ord("\n")), len(data))
+    return np.concatenate([[0], ends[:-1] + 1]), ends
+
+
+def parse_cut(line: bytes, folder: Path) -> Cut:
     """One line -> a cut. DataError without file and line, which the caller knows."""
     try:
         item = json.loads(line)
@@ -79,7 +94,6 @@ def parse_cut(line: bytes, folder: Path, allow_commands: bool = False, allow_url
         raise DataError(f"{kind} is not a cut: an item needs the type {' or '.join(CUT_TYPES)}")
     if not isinstance(item.get("id"), str) or not item["id"]:
         raise DataError("the cut has no id")
-    refused = {"command": not allow_commands, "url": not allow_urls}
     stack: list[Any] = [item]
     while stack:
         node = stack.pop()
@@ -89,7 +103,7 @@ def parse_cut(line: bytes, folder: Path, allow_commands: bool = False, allow_url
                     f"stored features ({node['storage_type']}) are refused: a manifest points at audio only"
                 )
             if "type" in node and "source" in node:
-                _check_source(node, folder, refused)
+                _check_source(node, folder)
         if isinstance(node, dict | list):
             stack.extend(node.values() if isinstance(node, dict) else node)
     try:
@@ -101,10 +115,10 @@ def parse_cut(line: bytes, folder: Path, allow_commands: bool = False, allow_url
         raise DataError(f"not a lhotse cut ({type(error).__name__}: {error})") from None
 
 
-def _check_source(node: dict[str, Any], folder: Path, refused: dict[str, bool]) -> None:
+def _check_source(node: dict[str, Any], folder: Path) -> None:
     """Refuse what is not plain audio; make a relative path absolute and base64 bytes again, in place."""
     kind, source = node["type"], node["source"]
-    if kind not in ("file", "memory", "shar") and refused.get(str(kind), True):
+    if kind not in ("file", "memory", "shar"):
         raise DataError(f"audio source of type '{kind}' is refused; only file, memory and shar are read")
     if not isinstance(source, str):
         raise DataError(f"audio source {source!r} is not a text")
@@ -126,7 +140,8 @@ def save_manifest(cuts: Iterable[Cut], path: str | Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        data = b"".join(json.dumps(_plain(c.to_dict()), ensure_ascii=False).encode() + b"\n" for c in cuts)
+        lines = (json.dumps(cut.to_dict(), ensure_ascii=False, default=_bytes_as_text) for cut in cuts)
+        data = b"".join(line.encode() + b"\n" for line in lines)
         temporary.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
         os.replace(temporary, path)
     except OSError as error:
@@ -135,12 +150,9 @@ def save_manifest(cuts: Iterable[Cut], path: str | Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _plain(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {key: _plain(value) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return [_plain(value) for value in node]
-    return base64.b64encode(node).decode() if isinstance(node, bytes) else node
+def _bytes_as_text(value: bytes) -> str:
+    assert isinstance(value, bytes), f"a {type(value).__name__} in a cut"
+    return base64.b64encode(value).decode()
 
 
 def check_name(path: str | Path) -> None:
@@ -176,11 +188,16 @@ def load_audio(cut: Cut, sample_rate: int) -> np.ndarray:
     return x[:n] if len(x) >= n else np.pad(x, (0, n - len(x)))
 
 
-def sources(cut: Cut) -> Iterator[str | bytes]:
-    """Audio files, or bytes in memory, that a cut reads, silence left out."""
+def recordings(cut: Cut) -> Iterator[Recording]:
+    """What a cut reads, silence left out."""
     for part in [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]:
         if isinstance(part, MonoCut) and part.recording is not None:
-            yield from (source.source for source in part.recording.sources)
+            yield part.recording
+
+
+def sources(cut: Cut) -> Iterator[str | bytes]:
+    """Audio files, or bytes in memory, that a cut reads."""
+    return (source.source for recording in recordings(cut) for source in recording.sources)
 
 
 def _mix(cut: MixedCut, n: int, sample_rate: int) -> np.ndarray:

@@ -2,22 +2,20 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.collections import LineCollection  # noqa: E402
-
-from speech.data.bins import Bins  # noqa: E402
-from speech.data.padding import Padding  # noqa: E402
+from speech.data.bins import Bins
+from speech.data.padding import Padding
 
 MOST_DOTS = 20000
 
 
 def plot_bins(bins: Bins, seconds: np.ndarray, tokens: np.ndarray, by_bin: list[Padding], picture: Path) -> None:
     """Left the cuts [N] and the edges of the bins, right the padding of one epoch by the bin that covers a batch."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained")
+    figure = Figure(figsize=(13, 5), layout="constrained")
+    left, right = figure.subplots(1, 2)
     dots = np.random.default_rng(0).permutation(len(seconds))[:MOST_DOTS]
     left.plot(seconds[dots], tokens[dots], ".", markersize=2, alpha=0.3, color="tab:blue", rasterized=True)
     lines, begin = [], 0.0
@@ -37,4 +35,3 @@ def plot_bins(bins: Bins, seconds: np.ndarray, tokens: np.ndarray, by_bin: list[
     right.set_title(f"one epoch: {whole}")
     right.legend()
     figure.savefig(picture, dpi=110)
-    plt.close(figure)

@@ -8,7 +8,7 @@ There is no thread, no queue and no state but the place in the order.
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,27 +52,12 @@ class BatchSampler:
     ):
         self.order, self.lengths, self.sizes, self.pool_cuts = order, lengths, sizes, pool_cuts
         self.seed, self.shuffle, self.rank, self.world_size = seed, shuffle, rank, world_size
-        self.start = (0, 0, 0)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"start": list(self.start), "world_size": self.world_size}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on at the saved place, at the cost of one pool. DataError for another number of ranks."""
-        if state["world_size"] != self.world_size:
-            raise DataError(
-                f"saved with {state['world_size']} ranks, there are {self.world_size}: batches would differ"
-            )
-        epoch, pool, index = state["start"]
-        self.start = (epoch, pool, index)
+        self.start: tuple[int, int, int] = (0, 0, 0)
 
     def __iter__(self) -> Iterator[Plan]:
-        first, pool, index = self.start
-        epoch = first
+        epoch, pool, index = self.start
         while True:
-            for plan in self.epoch(epoch, pool, index):
-                self.start = (plan.epoch, plan.pool, plan.index + 1)
-                yield plan
+            yield from self.epoch(epoch, pool, index)
             epoch, pool, index = epoch + 1, 0, 0
 
     def epoch(self, number: int, pool: int = 0, index: int = 0) -> Iterator[Plan]:

@@ -4,7 +4,6 @@ A folder is data from others: nothing is extracted, no name in a tar is used as 
 """
 
 import logging
-import os
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from lhotse import MonoCut
 from lhotse.cut import Cut
 from tqdm import tqdm
 
+from speech.data.manifests import read_bytes
 from speech.data.sources import shar_files
-from speech.data.table import Table, make_table, read_bytes
+from speech.data.table import Table, make_table
 from speech.errors import DataError, one_line
 
 log = logging.getLogger(__name__)
@@ -48,11 +48,9 @@ class SharTable(Table):
         assert isinstance(cut, MonoCut) and cut.recording is not None
         tar, data = self.path / str(self.tars[self.shards[row]]), b""
         try:
-            file = os.open(tar, os.O_RDONLY)
-            try:
-                data = os.pread(file, int(self.sizes[row]), int(self.offsets[row]))
-            finally:
-                os.close(file)
+            with tar.open("rb") as file:
+                file.seek(int(self.offsets[row]))
+                data = file.read(int(self.sizes[row]))
         except OSError as error:
             log.warning(f"{tar}, cut {cut.id!r}: cannot be read ({error.strerror})")
         source = cut.recording.sources[0]
@@ -77,29 +75,27 @@ def make_shar_table(folder: str | Path, encode: Callable[[Cut], Sequence[int]]) 
 
         parts.append(make_table(cuts, checked))
         places.append(find_audio(tar, ids))
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("seconds", "keys", "tokens")}
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
     shards = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
     before = np.cumsum([0, *(len(part.lines) for part in parts)])[shards]
     offsets, sizes = np.concatenate(places).T
-    table = SharTable(
+    return SharTable(
         folder,
-        np.concatenate([part.lines for part in parts]),
-        np.concatenate([part.begins for part in parts]) + before,
-        np.concatenate([part.ends for part in parts]) + before,
-        **columns,
-        starts=np.concatenate([[0], np.cumsum(np.concatenate([part.counts for part in parts]))]),
-        tars=np.array([tar.name for _, tar in files]),
-        shards=shards,
-        offsets=offsets,
-        sizes=sizes,
+        joined("lines"),
+        joined("begins") + before,
+        joined("ends") + before,
+        joined("seconds"),
+        joined("keys"),
+        joined("tokens"),
+        np.append(0, np.cumsum(joined("counts"))),
+        np.array([tar.name for _, tar in files]),
+        shards,
+        offsets,
+        sizes,
     )
-    order = np.argsort(table.keys, kind="stable")
-    twice = np.flatnonzero(np.diff(table.keys[order]) == 0)
-    if len(twice):
-        first, second = order[twice[0] : twice[0] + 2]
-        where = " and ".join(files[shards[row]][0].name for row in (first, second))
-        raise DataError(f"{folder}: the id {table.cut(first).id!r} stands in {where}")
-    return table
 
 
 def find_audio(tar: Path, ids: Sequence[str]) -> np.ndarray:

@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,13 +57,13 @@ def write_shar(manifest: str | Path, out: str | Path, shard_cuts: int = 1000) ->
     table = make_table(manifest, lambda cut: ())
     aside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     shards, encoded = -(-len(table) // shard_cuts), 0
-    bar = tqdm(total=len(table), desc=out.name, unit="cut", disable=None)
+    rows = iter(tqdm(range(len(table)), out.name, unit="cut", disable=None))
     try:
         aside.mkdir(parents=True)
         for shard in range(shards):
             cuts, path = [], aside / f"recording.{shard:06d}.tar"
             with tarfile.open(path, "w") as tar:
-                for row in range(shard * shard_cuts, min((shard + 1) * shard_cuts, len(table))):
+                for row in islice(rows, shard_cuts):
                     packed = _pack(table.cut(row), manifest)
                     assert packed.cut.recording is not None
                     described = json.dumps(packed.cut.recording.to_dict()).encode()
@@ -72,14 +73,12 @@ def write_shar(manifest: str | Path, out: str | Path, shard_cuts: int = 1000) ->
                         tar.addfile(member, io.BytesIO(data))
                     cuts.append(packed.cut)
                     encoded += packed.encoded
-                    bar.update()
             find_audio(path, [cut.id for cut in cuts])  # finds the id that no name in a tar can hold
             save_manifest(cuts, aside / f"cuts.{shard:06d}.jsonl.gz")
         os.replace(aside, out)
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror})") from None
     finally:
-        bar.close()
         shutil.rmtree(aside, ignore_errors=True)
     return Written(len(table), shards, encoded)
 
@@ -88,10 +87,8 @@ def _pack(cut: Cut, manifest: str | Path) -> _Packed:
     rate = cut.sampling_rate
     try:
         x = load_audio(cut, rate)  # also where it is not used: broken audio shows here, not in training
-        data = _whole_file(cut)
-        if data is not None and isinstance(cut, MonoCut) and cut.recording:
-            ending = sf.info(io.BytesIO(data)).format.lower()
-            return _Packed(fastcopy(cut, recording=to_shar_placeholder(cut.recording)), data, ending, False)
+        if whole := _whole_file(cut):
+            return whole
         data, ending = _encode(x, rate)
     except (SpeechError, OSError, sf.SoundFileError) as error:
         raise DataError(f"{manifest}, cut {cut.id!r}: {one_line(error)}") from None
@@ -103,15 +100,18 @@ def _pack(cut: Cut, manifest: str | Path) -> _Packed:
     return _Packed(fastcopy(cut, start=0.0, recording=recording), data, ending, True)
 
 
-def _whole_file(cut: Cut) -> bytes | None:
-    """The bytes of the file that a cut is, if libsndfile reads it, as lhotse does too; None for any other cut."""
+def _whole_file(cut: Cut) -> _Packed | None:
+    """A cut that is a file, if libsndfile reads it, as lhotse does too; None for any other cut."""
     if not isinstance(cut, MonoCut) or cut.recording is None:
         return None
     if cut.start or abs(cut.duration - cut.recording.duration) * cut.sampling_rate > 0.5:
         return None
     source = cut.recording.sources[0].source
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    return data if sniff(data[:16]) == "sndfile" else None
+    if sniff(data[:16]) != "sndfile":
+        return None
+    ending = sf.info(io.BytesIO(data)).format.lower()
+    return _Packed(fastcopy(cut, recording=to_shar_placeholder(cut.recording)), data, ending, False)
 
 
 def _encode(x: np.ndarray, sample_rate: int) -> tuple[bytes, str]:

@@ -10,19 +10,48 @@ from typing import Any
 import yaml
 
 from speech.data.config import SUFFIXES
-from speech.errors import DataError
+from speech.errors import DataError, one_line
 
-GROUP_KEYS, LEAFS = {"sources", "weight", "temperature"}, ("manifest", "shar")
+MIXTURE_KEYS, LEAFS = {"sources", "weight", "temperature"}, ("manifest", "shar")
 
 
 @dataclass(frozen=True)
 class Source:
     manifest: Path  # or the folder of a Shar
-    shares: tuple[tuple[int, float, float | None], ...]  # (group, temperature, weight) from the outer level in
     shar: bool = False
+    weight: float | None = None
+
+    @property
+    def sources(self) -> list["Source"]:
+        return [self]
+
+    def shares(self, cuts: Mapping[Path, int]) -> list[float]:
+        return [1.0]
 
 
-def read_sources(path: str | Path) -> list[Source]:
+@dataclass(frozen=True)
+class Mixture:
+    members: list["Source | Mixture"]
+    temperature: float = 1.0
+    weight: float | None = None
+
+    @property
+    def sources(self) -> list[Source]:
+        return [source for member in self.members for source in member.sources]
+
+    def shares(self, cuts: Mapping[Path, int]) -> list[float]:
+        """Probability that the next cut is from each source; on every level p_i = w_i^T / sum of w_j^T.
+
+        A weight that is not given is the number of cuts, for a mixture that of its sources together.
+        """
+        sizes = [sum(cuts[source.manifest] for source in member.sources) for member in self.members]
+        weights = [size if m.weight is None else m.weight for m, size in zip(self.members, sizes, strict=True)]
+        powers = [weight**self.temperature for weight in weights]
+        pairs = zip(self.members, powers, strict=True)
+        return [power / sum(powers) * share for member, power in pairs for share in member.shares(cuts)]
+
+
+def read_sources(path: str | Path) -> Source | Mixture:
     """Corpora of a .yaml, else the manifest or Shar folder itself. DataError names an unknown key or a wrong value.
 
     sources: [{manifest: a.jsonl, weight: 2}, {shar: folder}, {sources: [...], temperature: 0.5}], temperature: 1.
@@ -30,31 +59,29 @@ def read_sources(path: str | Path) -> list[Source]:
     """
     path = Path(path)
     if path.suffix not in (".yaml", ".yml"):
-        return [Source(path, ((0, 1.0, None),), shar=path.is_dir())]
+        return Source(path, path.is_dir())
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    found: list[Source] = []
-    _walk(tree, path, "", (), found)
-    names = [source.manifest for source in found]
+        raise DataError(f"{path}: not YAML ({one_line(error)})") from None
+    found = _node(tree, path, str(path))
+    names = [source.manifest for source in found.sources]
     if twice := {str(name) for name in names if names.count(name) > 1}:
         raise DataError(f"{path}: {', '.join(sorted(twice))} stands there twice; give it a larger weight instead")
     return found
 
 
-def _walk(node: Any, path: Path, where: str, above: tuple, found: list[Source]) -> None:
-    what = f"{path}{f', {where}' if where else ''}"
+def _node(node: Any, path: Path, what: str) -> Source | Mixture:
     if not isinstance(node, Mapping):
         raise DataError(f"{what}: {node!r} is not a mapping with 'manifest', 'shar' or 'sources'")
     leaf = next((key for key in LEAFS if key in node), None)
-    known = {leaf, "weight"} if leaf else GROUP_KEYS
+    known = {leaf, "weight"} if leaf else MIXTURE_KEYS
     if unknown := [str(key) for key in node if key not in known]:
         raise DataError(f"{what}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    for key in ("weight", "temperature"):
-        value = node.get(key)
+    weight, temperature = node.get("weight"), node.get("temperature")
+    for key, value in ("weight", weight), ("temperature", temperature):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (number and 0 <= value < float("inf") and (value > 0 or key == "temperature")):
             raise DataError(f"{what}: {key} {value!r} must be a number above 0 (temperature: or 0)")
@@ -63,42 +90,12 @@ def _walk(node: Any, path: Path, where: str, above: tuple, found: list[Source]) 
         if not isinstance(name, str) or not (shar or name.endswith(SUFFIXES)):
             fault = "is not the name of a folder" if shar else f"does not end in {' or '.join(SUFFIXES)}"
             raise DataError(f"{what}: {leaf} {name!r} {fault}")
-        found.append(Source(path.parent / name, above, shar))
-        return
+        return Source(path.parent / name, shar, weight)
     children = node.get("sources")
     if not isinstance(children, list) or not children:
         raise DataError(f"{what}: sources {children!r} is not a list of corpora")
-    temperature = node.get("temperature")
-    for i, child in enumerate(children):
-        weight = child.get("weight") if isinstance(child, Mapping) else None
-        here = (i, 1.0 if temperature is None else float(temperature), None if weight is None else float(weight))
-        _walk(child, path, f"{where}sources[{i}]", (*above, here), found)
-
-
-def shares(sources: list[Source], cuts: list[int]) -> list[float]:
-    """Probability that the next cut is from each source; on every level p_i = w_i^T / sum of w_j^T.
-
-    A weight that is not given is the number of cuts, for a group that of its sources together.
-    """
-    out = [0.0] * len(sources)
-    _share(list(range(len(sources))), 0, 1.0, sources, cuts, out)
-    return out
-
-
-def _share(members: list[int], depth: int, mass: float, sources: list[Source], cuts: list[int], out: list[float]):
-    groups: dict[int, list[int]] = {}
-    for i in members:
-        groups.setdefault(sources[i].shares[depth][0], []).append(i)
-    powers = {}
-    for key, inside in groups.items():
-        _, temperature, weight = sources[inside[0]].shares[depth]
-        powers[key] = (sum(cuts[i] for i in inside) if weight is None else weight) ** temperature
-    for key, inside in groups.items():
-        part = mass * powers[key] / sum(powers.values())
-        if len(sources[inside[0]].shares) == depth + 1:
-            out[inside[0]] = part
-        else:
-            _share(inside, depth + 1, part, sources, cuts, out)
+    members = [_node(child, path, f"{what}, sources[{i}]") for i, child in enumerate(children)]
+    return Mixture(members, 1.0 if temperature is None else temperature, weight)
 
 
 def shar_files(folder: Path) -> list[tuple[Path, Path]]:

@@ -1,6 +1,5 @@
 """What training knows of every cut, in arrays: loaders share it after the fork and memory stays flat."""
 
-import gzip
 import hashlib
 import zipfile
 import zlib
@@ -13,7 +12,7 @@ import numpy as np
 from lhotse.cut import Cut
 from tqdm import tqdm
 
-from speech.data.manifests import check_name, parse_cut
+from speech.data.manifests import line_edges, parse_cut, read_bytes, read_cuts
 from speech.errors import DataError
 
 
@@ -74,19 +73,6 @@ class Table:
         return read_bytes(path)
 
 
-def read_bytes(path: Path) -> np.ndarray:
-    """uint8 of a .jsonl, or of what a .jsonl.gz holds. DataError for a file that cannot be read."""
-    check_name(path)
-    try:
-        if path.suffix == ".gz":
-            return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
-        return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: broken gzip file ({error})") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-
-
 def cut_key(cut_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(cut_id.encode(), digest_size=8).digest(), "little")
 
@@ -95,30 +81,17 @@ def make_table(path: str | Path, encode: Callable[[Cut], Sequence[int]]) -> Tabl
     """Reads and tokenises every cut; DataError names the line of a broken one, or of an id that comes twice."""
     path = Path(path)
     lines = read_bytes(path)
-    ends = np.append(np.flatnonzero(lines == ord("\n")), len(lines))
-    begins = np.concatenate([[0], ends[:-1] + 1])
-    seconds, tokens, counts, numbers = [], [], [], []
-    first: dict[int, int] = {}
-    bar = tqdm(zip(begins, ends, strict=True), f"tokens of {path.name}", len(ends), unit="cut", disable=None, delay=2)
-    for number, (begin, end) in enumerate(bar, start=1):
-        line = lines[begin:end].tobytes()
-        if not line.strip():
-            continue
+    begins, ends = line_edges(lines)
+    rows, seconds, keys, tokens = [], [], [], []
+    bar = tqdm(read_cuts(path, lines), f"tokens of {path.name}", len(ends), unit="cut", disable=None, delay=2)
+    for number, cut in bar:
         try:
-            cut = parse_cut(line, path.parent)
-            key = cut_key(cut.id)
-            if key in first:
-                raise DataError(f"the id '{cut.id}' stands on line {first[key]} too")
-            ids = encode(cut)
+            keys.append(cut_key(cut.id))
+            tokens.append(np.array(encode(cut), np.int32))
         except (DataError, UnicodeEncodeError) as error:  # the latter: half a surrogate pair, which JSON may hold
             raise DataError(f"{path}, line {number}: {error}") from None
-        first[key] = number
+        rows.append(number - 1)
         seconds.append(cut.duration)
-        tokens.append(np.array(ids, np.int32))
-        counts.append(len(ids))
-        numbers.append(number - 1)
-    if not seconds:
-        raise DataError(f"{path}: no cuts in the manifest")
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    keys = np.fromiter(first, np.uint64, len(first))
-    return Table(path, lines, begins[numbers], ends[numbers], np.array(seconds), keys, np.concatenate(tokens), starts)
+    starts = np.append(0, np.cumsum([len(ids) for ids in tokens]))
+    columns = np.array(seconds), np.array(keys, np.uint64), np.concatenate(tokens), starts
+    return Table(path, lines, begins[rows], ends[rows], *columns)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from lhotse.cut import Cut, MixedCut, MonoCut
+from lhotse.cut import Cut
 from tqdm import tqdm
 
 from speech.audio.decode import AudioInfo, Source, probe
-from speech.data.manifests import MAX_MISSING_SECONDS, load_audio, parse_cut, read_lines
+from speech.data.manifests import MAX_MISSING_SECONDS, load_audio, parse_cut, read_bytes, read_lines, recordings
 from speech.errors import DataError, SpeechError
 from speech.text.base import BaseTokenizer
 
@@ -31,28 +31,22 @@ class Report:
     faults: list[Fault] = field(default_factory=list)
 
 
-def _text_faults(cut: Cut, tokenizer: BaseTokenizer | None) -> Iterator[str]:
-    if not cut.supervisions:
-        yield "no supervision"
-        return
-    text = (cut.supervisions[0].text or "").strip()
-    if not text:
-        yield "empty text"
-    elif tokenizer is not None:
-        language = cut.supervisions[0].language
-        try:
-            ids = tokenizer.encode(text, language if language in tokenizer.languages else None)
-        except SpeechError as error:
-            yield str(error)
-            return
-        if tokenizer.unk_id in ids:
-            yield f"{ids.count(tokenizer.unk_id)} parts of the text are outside the vocabulary"
-
-
 def _cut_faults(cut: Cut, tokenizer: BaseTokenizer | None, low: float, high: float, measure: Measure) -> Iterator[str]:
     if not low <= cut.duration <= high:
         yield f"{cut.duration:.2f} s long, outside min_seconds {low:g} ... max_seconds {high:g}"
-    yield from _text_faults(cut, tokenizer)
+    said = cut.supervisions[0] if cut.supervisions else None
+    text = (said.text or "").strip() if said else ""
+    if said is None:
+        yield "no supervision"
+    elif not text:
+        yield "empty text"
+    elif tokenizer is not None:
+        try:
+            ids = tokenizer.encode(text, said.language if said.language in tokenizer.languages else None)
+            if tokenizer.unk_id in ids:
+                yield f"{ids.count(tokenizer.unk_id)} parts of the text are outside the vocabulary"
+        except SpeechError as error:
+            yield str(error)
     try:
         load_audio(cut, cut.sampling_rate)
         yield from _recording_faults(cut, measure)
@@ -62,11 +56,8 @@ def _cut_faults(cut: Cut, tokenizer: BaseTokenizer | None, low: float, high: flo
 
 def _recording_faults(cut: Cut, measure: Measure) -> Iterator[str]:
     """What the audio of a cut is, against what the manifest says of it."""
-    for part in [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]:
-        if not isinstance(part, MonoCut) or part.recording is None:
-            continue
-        recording, source = part.recording, part.recording.sources[0].source
-        info = measure(source)
+    for recording in recordings(cut):
+        info = measure(recording.sources[0].source)
         seconds = info.num_samples / info.sample_rate
         if info.sample_rate != recording.sampling_rate:
             yield f"{recording.id}: {info.sample_rate} Hz where the manifest says {recording.sampling_rate} Hz"
@@ -80,7 +71,7 @@ def validate(
     """Read every item and its audio; a bar on stderr when that is a terminal."""
     report, first = Report(), {}
     measure = cache(probe)  # a recording stands in many mixed cuts
-    for line, text in tqdm(read_lines(path), unit="cut", disable=not sys.stderr.isatty()):
+    for line, text in tqdm(read_lines(read_bytes(path)), unit="cut", disable=not sys.stderr.isatty()):
         try:
             cut = parse_cut(text, Path(path).parent)
         except DataError as error:

@@ -12,9 +12,9 @@ from speech.models.aligner import Aligner, binarisation_loss, focus, forward_sum
 from speech.models.length_regulator import phoneme_of_frames
 from speech.models.voice_sound import VoiceSound
 from speech.nn.masks import valid
+from speech.training.means import log_dev
 from speech.training.optim import make_optimizer
 from speech.training.plots import plot_alignment
-from speech.training.step_weight import StepWeight
 from speech.training.voice_config import AlignerRecipe
 
 
@@ -31,7 +31,7 @@ class AlignerTask(L.LightningModule):
     def __init__(self, model: Aligner, sound: VoiceSound, symbols: Sequence[str], recipe: AlignerRecipe):
         super().__init__()
         self.model, self.sound, self.symbols, self.recipe = model, sound, symbols, recipe
-        self.weight = StepWeight()
+        self.weight: Tensor | float = 0.0  # of the step so far, see `MeanGradient`
 
     def scores(self, batch: ASRBatch, prior: bool = True) -> tuple[Tensor, Tensor]:
         """[B, T, N] and mel lengths [B]."""
@@ -46,24 +46,19 @@ class AlignerTask(L.LightningModule):
             durations = hard_durations(scores, frames, batch.token_lengths)
             path = binarisation_loss(scores, durations, frames)
             hard = path.total / path.weight * n
-        self.weight.add(n)
+        self.weight = self.weight + n
         return {"loss": total + hard, "sums": torch.stack([total + hard, total, hard, n]).detach()}
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        self.weight.divide(self.model, self.trainer, self.recipe.train.accumulate)
-
-    def on_validation_epoch_start(self) -> None:
-        self.sums = torch.zeros(6, dtype=torch.float64)
 
     def validation_step(self, batch: ASRBatch, batch_idx: int) -> None:
         scores, frames = self.scores(batch)
-        total, n = forward_sum_loss(scores, frames, batch.token_lengths)
+        log_dev(self, "forward_sum", forward_sum_loss(scores, frames, batch.token_lengths))
         durations = hard_durations(scores, frames, batch.token_lengths)
         plain = hard_durations(self.scores(batch, prior=False)[0], frames, batch.token_lengths)
         path, other = (phoneme_of_frames(d, scores.size(1)) for d in (durations, plain))
-        counted = torch.stack([focus(scores), (scores.argmax(-1) - path).abs() <= 1, path == other])
-        of_frames = (counted * valid(frames, scores.size(1))).sum((1, 2))
-        self.sums += torch.cat([torch.stack([total, n, frames.sum()]), of_frames]).double().cpu()
+        near = (scores.argmax(-1) - path).abs() <= 1
+        keep = valid(frames, scores.size(1))
+        for name, found in ("focus_rate", focus(scores)), ("agreement", near), ("path_equality", path == other):
+            log_dev(self, name, ((found * keep).sum(), frames.sum()))
         if batch_idx == 0 and self.trainer.is_global_zero:
             self._draw(batch, scores[0, : frames[0]], durations[0])
 
@@ -76,16 +71,5 @@ class AlignerTask(L.LightningModule):
         title = f"{batch.ids[0]}, step {self.global_step}"
         plot_alignment(Path(self.recipe.train.out) / "alignment.png", attention, symbols, mel, path.astype(int), title)
 
-    def on_validation_epoch_end(self) -> None:
-        sums = self.trainer.strategy.reduce(self.sums.to(self.device), reduce_op="sum").tolist()
-        total, n, frames, *of_frames = sums
-        self.log("dev_forward_sum", total / n)
-        for name, count in zip(("focus_rate", "agreement", "path_equality"), of_frames, strict=True):
-            self.log(f"dev_{name}", count / frames)
-
-    def transfer_batch_to_device(self, batch: ASRBatch, device: torch.device, dataloader_idx: int) -> ASRBatch:
-        return batch.to(device)
-
     def configure_optimizers(self):
-        optimizer, schedule = make_optimizer(self.model, self.recipe.optim, self.recipe.train.max_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return make_optimizer(self.model, self.recipe.optim, self.recipe.train.max_steps)

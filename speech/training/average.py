@@ -7,10 +7,6 @@ from safetensors.torch import load_file
 from torch import nn
 
 from speech.errors import SpeechError
-from speech.folder import save_model
-from speech.generation import GenerationConfig
-from speech.models.aed import AED
-from speech.text.base import BaseTokenizer
 from speech.training.checkpoint import checkpoints, fault
 
 
@@ -35,11 +31,3 @@ def average_checkpoints(root: Path, count: int, model: nn.Module) -> str:
     model.load_state_dict(own)
     model.eval()
     return f"Mean of the checkpoints of steps {', '.join(str(int(path.stem.removeprefix('step-'))) for path in whole)}."
-
-
-def write_average(
-    root: Path, count: int, model: AED, tokenizer: BaseTokenizer, generation: GenerationConfig, folder: Path
-) -> None:
-    """Average the newest `count` whole checkpoints under `root` into a model folder."""
-    notes = average_checkpoints(root, count, model)
-    save_model(folder, model, tokenizer, generation, notes)

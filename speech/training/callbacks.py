@@ -6,40 +6,23 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from speech.data.asr import ASRBatch, ASRStream
+from speech.data.crops import CropBatch, CropStream
 from speech.errors import SpeechError
 
 log = logging.getLogger(__name__)
 
 
-class Batch(Protocol):
-    ids: list[str]
-    lost: list[str]
-    place: tuple[int, int, int]
-
-    def amounts(self) -> Mapping[str, tuple[torch.Tensor | int, int]]:
-        """Samples of `audio` and whatever else is padded: real, and with padding."""
-        ...
-
-
-class Stream(Protocol):
-    """Batches of all epochs; `start` and `consumed` are the place of the next one, for exact resume."""
-
-    sample_rate: int
-    max_lost: float
-    start: tuple[int, int, int]
-    consumed: int
-
-    def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Any]: ...
+Batch = ASRBatch | CropBatch
+Stream = ASRStream | CropStream  # batches of all epochs
 
 
 class Stopped(SpeechError):
@@ -64,7 +47,7 @@ class ExactResume(L.Callback):
         version, internal, gauss = random.getstate()
         own = {
             "torch": torch.get_rng_state(),
-            "cuda": [s for s in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "numpy": [kind, keys.tolist(), *rest],  # type: ignore[union-attr]
             "python": [version, list(internal), gauss],
         }
@@ -86,8 +69,8 @@ class ExactResume(L.Callback):
 
     def load_state_dict(self, state_dict: dict) -> None:
         epoch, pool, index = state_dict["position"]
-        self.position, self.consumed = (epoch, pool, index), state_dict["consumed"]
-        self.stream.start, self.stream.consumed = self.position, self.consumed
+        self.stream.start = self.position = epoch, pool, index
+        self.stream.consumed = self.consumed = state_dict["consumed"]
         self.pending = state_dict["rng"]
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx: int) -> None:
@@ -125,19 +108,16 @@ class SaveCheckpoints(L.Callback):
         step = trainer.global_step
         if step == trainer.max_steps:
             return
-        stop = self._any_rank(trainer, pl_module, self.signal != 0)
+        stop = trainer.strategy.reduce_boolean_decision(self.signal != 0, all=False)
         if step % self.every == 0 or stop:
-            self._save(trainer, pl_module, step)
+            self._save(trainer, step)
         if stop:
             raise Stopped(f"stopped by a signal after step {step}; the same command goes on from step {self.saved}")
 
     def on_train_end(self, trainer, pl_module) -> None:
-        self._save(trainer, pl_module, trainer.global_step)  # after the last validation: a kill in it must repeat it
+        self._save(trainer, trainer.global_step)  # after the last validation: a kill in it must repeat it
 
-    def _any_rank(self, trainer, pl_module, flag: bool) -> bool:
-        return bool(trainer.strategy.reduce(torch.tensor(float(flag), device=pl_module.device), reduce_op="max"))
-
-    def _save(self, trainer, pl_module, step: int) -> None:
+    def _save(self, trainer, step: int) -> None:
         error = None
         try:
             trainer.save_checkpoint(self.root / f"step-{step:08d}")
@@ -145,7 +125,7 @@ class SaveCheckpoints(L.Callback):
             error = caught
             log.error("checkpoint of step %d not saved: %s", step, error)
             trainer.strategy.barrier("Trainer.save_checkpoint")  # where the other ranks wait
-        if not self._any_rank(trainer, pl_module, error is not None):
+        if not trainer.strategy.reduce_boolean_decision(error is not None, all=False):
             self.failures, self.saved = 0, step
             return
         self.failures += 1
@@ -180,7 +160,7 @@ class FiniteLoss(L.Callback):
         loss, batch = next((pair for pair in seen if not torch.isfinite(pair[0])), seen[-1])
         step = trainer.global_step + 1
         path = self.out / f"nonfinite-step-{step}-rank-{trainer.global_rank}.pt"
-        torch.save({k: v for k, v in vars(batch).items()}, path)
+        torch.save(dict(vars(batch)), path)
         raise SpeechError(
             f"at step {step} the loss is {float(loss)}, the norm of the gradient {float(norm)}, utterances "
             f"{', '.join(batch.ids)}; batch saved in {path}. Lower optim.lr or optim.clip, or look at these utterances."
@@ -203,9 +183,7 @@ class Progress(L.Callback):
 
     def _reset(self) -> None:
         self.since, self.steps = time.monotonic(), 0
-        self.sums: torch.Tensor | None = None  # loss, parts, weight, amounts
-        self.padded: list[str] = []  # names of the amounts
-        self.cuts = [0, 0]  # in batches, lost
+        self.sums: dict[str, torch.Tensor | int] = {}
 
     def on_train_start(self, trainer, pl_module) -> None:
         step = trainer.global_step
@@ -235,23 +213,22 @@ class Progress(L.Callback):
         aside.write_text("".join(kept))
         os.replace(aside, self.path)
 
-    def _write(self, trainer, values: dict[str, float]) -> None:
+    def _write(self, trainer, step: int, values: dict[str, float]) -> None:
         with self.path.open("a") as file:
-            file.write(json.dumps(values) + "\n")
+            file.write(json.dumps({"step": step, **values}) + "\n")
         for logger in trainer.loggers:
-            logger.log_metrics({k: v for k, v in values.items() if k != "step"}, step=int(values["step"]))
+            logger.log_metrics(values, step=step)
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         self.lr = optimizer.param_groups[0]["lr"]  # the schedule moves on before the batch ends
 
-    def on_train_batch_end(self, trainer, pl_module, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        sums, amounts = outputs["sums"].double(), batch.amounts()
-        counted = [
-            torch.as_tensor(n, dtype=torch.float64, device=sums.device) for pair in amounts.values() for n in pair
-        ]
-        sums = torch.cat([sums, torch.stack(counted)])
-        self.sums, self.padded = sums if self.sums is None else self.sums + sums, list(amounts)
-        self.cuts = [self.cuts[0] + len(batch.ids), self.cuts[1] + len(batch.lost)]
+    def on_train_batch_end(self, trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        counts = {"cuts": len(batch.ids), "lost": len(batch.lost)}
+        for name, (real, padded) in batch.amounts().items():
+            counts |= {f"real_{name}": real, f"padded_{name}": padded}
+        sums = dict(zip(("loss", *pl_module.parts, "weight"), outputs["sums"].double(), strict=True))
+        for name, value in (sums | counts).items():
+            self.sums[name] = self.sums.get(name, 0) + value
         for what in batch.lost:
             log.warning("cut left out: %s", what)
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
@@ -260,40 +237,36 @@ class Progress(L.Callback):
         if self.bar is not None:
             self.bar.update(step - self.bar.n)
         if step % self.every == 0 or step == self.max_steps:
-            self._line(trainer, cast(Sequence[str], pl_module.parts), step, batch.place[0])
+            self._line(trainer, pl_module.parts, step, batch.place[0])
             self._reset()
 
-    def _line(self, trainer, names: Sequence[str], step: int, epoch: int) -> None:
-        assert self.sums is not None
-        totals = torch.cat([self.sums, torch.tensor(self.cuts, device=self.sums.device)])
-        loss, *rest = trainer.strategy.reduce(totals, reduce_op="sum").tolist()
-        parts, n, *amounts = rest[: len(names)], *rest[len(names) : -2]
-        good, lost = rest[-2:]
-        means = {name: part / n for name, part in zip(names, parts, strict=True)}
-        real, padded = (dict(zip(self.padded, amounts[i::2], strict=True)) for i in (0, 1))
-        padding = {name: 1 - real[name] / padded[name] for name in self.padded}
-        self._check_lost(good, lost)
+    def _line(self, trainer, parts: tuple[str, ...], step: int, epoch: int) -> None:
+        device = trainer.strategy.root_device
+        sums = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device) for value in self.sums.values()])
+        total = dict(zip(self.sums, trainer.strategy.reduce(sums, reduce_op="sum").tolist(), strict=True))
+        self._check_lost(total["cuts"], total["lost"])
         if not trainer.is_global_zero:
             return
         elapsed = time.monotonic() - self.since
-        eta_min = (self.max_steps - step) * elapsed / self.steps / 60
+        left_min = (self.max_steps - step) * elapsed / self.steps / 60
+        means = {name: total[name] / total["weight"] for name in ("loss", *parts)}
+        amounts = [name.removeprefix("real_") for name in total if name.startswith("real_")]
+        padding = {name: 1 - total[f"real_{name}"] / total[f"padded_{name}"] for name in amounts}
         values = {
-            "step": step,
-            "loss": loss / n,
             **means,
             "lr": self.lr,
-            "audio_s_per_s": real["audio"] / self.rate / elapsed,
+            "audio_s_per_s": total["real_audio"] / self.rate / elapsed,
             **{f"padding_{name}": share for name, share in padding.items()},
-            "cuts_per_batch": good / self.steps / trainer.accumulate_grad_batches / trainer.world_size,
+            "cuts_per_batch": total["cuts"] / self.steps / trainer.accumulate_grad_batches / trainer.world_size,
             "lost_cuts": self.lost,
             "epoch": epoch,
         }
-        self._write(trainer, values)
-        told = " ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+        self._write(trainer, step, values)
+        told = " ".join(f"{name} {means[name]:.3f}" for name in parts)
         empty = " ".join(f"{100 * share:.1f} % {name}" for name, share in padding.items())
         log.info(
-            f"step {step}  loss {loss / n:.3f} ({told})  lr {self.lr:.2e}  audio {values['audio_s_per_s']:.0f} s/s  "
-            f"padding {empty}  left {eta_min:.1f} min"
+            f"step {step}  loss {means['loss']:.3f} ({told})  lr {self.lr:.2e}  "
+            f"audio {values['audio_s_per_s']:.0f} s/s  padding {empty}  left {left_min:.1f} min"
         )
 
     def _check_lost(self, good: float, lost: float) -> None:
@@ -312,7 +285,7 @@ class Progress(L.Callback):
         self.since += time.monotonic() - self.paused  # the speed is that of training
         if trainer.is_global_zero:
             dev = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("dev_")}
-            self._write(trainer, {"step": trainer.global_step, **dev})
+            self._write(trainer, trainer.global_step, dev)
             log.info(f"step {trainer.global_step}  " + "  ".join(f"{k} {v:.3f}" for k, v in dev.items()))
 
     def on_train_end(self, trainer, pl_module) -> None:

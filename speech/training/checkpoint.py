@@ -52,10 +52,8 @@ def fault(folder: Path) -> str | None:
 
 
 def checkpoints(root: Path) -> list[Path]:
-    """`step-*` folders, oldest first; one set aside as `.old` counts while its successor is missing."""
-    found = {path.stem: path for path in root.glob("step-*[0-9].old")}
-    found |= {path.name: path for path in root.glob("step-*[0-9]")}
-    return [found[name] for name in sorted(found)]
+    """`step-*` folders, oldest first."""
+    return sorted(root.glob("step-*[0-9]"))
 
 
 def newest(root: Path) -> Path | None:
@@ -81,20 +79,20 @@ class FolderCheckpointIO(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         target = Path(path)
-        root, aside, old = target.parent, target.with_name(target.name + ".tmp"), target.with_name(target.name + ".old")
+        root, aside = target.parent, target.with_name(target.name + ".tmp")
         root.mkdir(parents=True, exist_ok=True)
         for stale in root.glob("step-*.tmp"):
             shutil.rmtree(stale)
+        if target.exists():
+            if fault(target) is None:
+                return  # the one that was loaded: a finished run has been started again
+            shutil.rmtree(target)
         try:
             self._write(dict(checkpoint), aside)
         except (OSError, SafetensorError, RuntimeError) as error:  # the writers of torch wrap the fault of the disk
             shutil.rmtree(aside, ignore_errors=True)
             raise error if isinstance(error, OSError) else OSError(" ".join(str(error).split())) from error
         self.hook("written")
-        if target.exists():  # the same step again: until the new one is in place the old one is read as .old
-            shutil.rmtree(old, ignore_errors=True)
-            os.rename(target, old)
-            self.hook("set aside")
         os.rename(aside, target)
         _fsync(root)
         self.hook("renamed")
@@ -128,11 +126,8 @@ class FolderCheckpointIO(CheckpointIO):
     def _prune(self, root: Path, target: Path) -> None:
         """Keep the newest; what is newer than the first sound one but not sound is broken and takes no place."""
         self.sound.append(target.name)
-        for old in root.glob("step-*.old"):
-            if old.with_suffix("").exists():
-                shutil.rmtree(old)
         found = checkpoints(root)
-        kept = [path for path in found if path.stem in self.sound or path.stem < self.sound[0]][-self.keep :]
+        kept = [path for path in found if path.name in self.sound or path.name < self.sound[0]][-self.keep :]
         for path in found:
             if path not in kept:
                 shutil.rmtree(path)
@@ -148,7 +143,7 @@ class FolderCheckpointIO(CheckpointIO):
             state = torch.load(folder / "train_state.pt", map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
             raise SpeechError(f"checkpoint {folder}: train_state.pt holds more than tensors and values") from None
-        self.sound = [folder.stem]
+        self.sound = [folder.name]
         return {**state, "state_dict": load_file(folder / "model.safetensors")}
 
     def remove_checkpoint(self, path: str | Path) -> None:

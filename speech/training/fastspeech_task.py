@@ -69,7 +69,9 @@ class FastSpeechTask(L.LightningModule):
         if self.training and self.recipe.stretch > 1:
             pace = scaled_durations(durations, self.recipe.stretch ** float(2 * torch.rand(()) - 1))
             mel = stretched(mel, durations, pace)
-        guess = torch.rand(len(who), 1, device=device) < self.recipe.guess if self.training else None
+        guess = None
+        if self.training and self.recipe.guess > 0:
+            guess = torch.rand(len(who), 1, device=device) < self.recipe.guess
         out = self.model(batch.tokens, batch.token_lengths, pace, pitch, energy, who[:, 0], who[:, 1], guess)
         return fastspeech_loss(out._replace(durations=durations), mel, batch.token_lengths, pitch, energy)
 

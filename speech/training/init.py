@@ -38,7 +38,7 @@ def start_model(recipe: AEDRecipe, tokenizer: BaseTokenizer) -> AED:
             tensor.copy_(theirs[name])
         else:
             copy_rows(tensor, theirs[name], maps[name], text)
-    _tell(recipe, tokenizer, rows, same, loaded.model.ctc is not None)
+    _tell(recipe, tokenizer, rows, loaded.model.ctc is not None)
     return model
 
 
@@ -76,18 +76,10 @@ def copy_rows(new: Tensor, old: Tensor, rows: dict[int, int], text: list[int]) -
     new[list(rows)] = old[list(rows.values())]
 
 
-def _tell(recipe: AEDRecipe, tokenizer: BaseTokenizer, rows: dict[int, int], same: bool, had_ctc: bool) -> None:
-    if same:
-        log.info(f"init {recipe.init}: its tokenizer, the rows of all {tokenizer.size} tokens kept")
-    else:
-        kept = [piece for i, piece in enumerate(tokenizer.pieces) if i in rows]
-        new = [piece for i, piece in enumerate(tokenizer.pieces) if i not in rows]
-        log.info(f"init {recipe.init}: rows of {len(kept)} tokens kept: {_few(kept)}")
-        log.info(f"init {recipe.init}: rows of {len(new)} tokens new: {_few(new)}")
+def _tell(recipe: AEDRecipe, tokenizer: BaseTokenizer, rows: dict[int, int], had_ctc: bool) -> None:
+    for what, is_kept in ("kept", True), ("new", False):
+        pieces = [piece for i, piece in enumerate(tokenizer.pieces) if (i in rows) == is_kept]
+        more = " ..." if len(pieces) > SHOWN else ""
+        log.info(f"init {recipe.init}: rows of {len(pieces)} tokens {what}: {' '.join(pieces[:SHOWN])}{more}")
     if recipe.model.ctc != had_ctc:
         log.info(f"init {recipe.init}: " + ("no CTC head there, a new one" if not had_ctc else "its CTC head left out"))
-
-
-def _few(pieces: list[str]) -> str:
-    more = f" and {len(pieces) - SHOWN} more" if len(pieces) > SHOWN else ""
-    return (" ".join(pieces[:SHOWN]) or "none") + more

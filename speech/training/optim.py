@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import nn
 
 from speech.errors import SpeechError
 from speech.training.config import OptimConfig
@@ -20,9 +21,7 @@ def lr_factor(step: int, warmup: int, max_steps: int, schedule: str) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def make_optimizer(
-    model: nn.Module, config: OptimConfig, max_steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+def make_optimizer(model: nn.Module, config: OptimConfig, max_steps: int) -> OptimizerLRSchedulerConfig:
     """Weight decay on matrices and kernels only; every parameter that is not frozen is in exactly one group.
 
     Lower blocks of the encoder learn more slowly (J. Howard and S. Ruder, arXiv 1801.06146 section 3.2); the first
@@ -43,7 +42,7 @@ def make_optimizer(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: lr_factor(step, config.warmup_steps, max_steps, config.schedule)
     )
-    return optimizer, schedule
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def block_of(name: str) -> int:
@@ -72,8 +71,3 @@ def freeze(model: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
 
 def _under(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(f"{prefix}.")
-
-
-def scale_gradients(model: nn.Module, factor: Tensor) -> None:
-    """Multiply every gradient by a scalar on the model's device."""
-    torch._foreach_mul_([p.grad for p in model.parameters() if p.grad is not None], factor)  # type: ignore

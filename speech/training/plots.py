@@ -4,11 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.figure import Figure
 
 
 def plot_curves(log: Path, picture: Path) -> None:
@@ -16,7 +13,8 @@ def plot_curves(log: Path, picture: Path) -> None:
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     train, dev = [r for r in rows if "loss" in r], [r for r in rows if any(k.startswith("dev_") for k in r)]
     keys = [k.removeprefix("dev_") for k in (dev[0] if dev else {}) if k.startswith("dev_")]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     for key in keys:
         both = bool(train) and key in train[0]
         axes = left if both else right
@@ -29,7 +27,6 @@ def plot_curves(log: Path, picture: Path) -> None:
         if axes.lines:
             axes.legend()
     figure.savefig(picture, dpi=110)
-    plt.close(figure)
 
 
 def plot_alignment(
@@ -43,8 +40,8 @@ def plot_alignment(
     """Attention [T, N] of T frames on N phonemes, over it the path of durations [N] and beside it the mel [T, F]."""
     frames, n = attention.shape
     heights = [3.0] * (mel is not None) + [max(3.0, 0.1 * n)]
-    figure, axes = plt.subplots(len(heights), 1, figsize=(9, sum(heights) + 1), height_ratios=heights, sharex=True,
-                                squeeze=False, layout="constrained")  # fmt: skip
+    figure = Figure(figsize=(9, sum(heights) + 1), layout="constrained")
+    axes = figure.subplots(len(heights), 1, height_ratios=heights, sharex=True, squeeze=False)
     last = axes[-1, 0]
     last.imshow(attention.T, aspect="auto", origin="lower", interpolation="none", vmin=0.0)
     if durations is not None:
@@ -57,4 +54,3 @@ def plot_alignment(
         axes[0, 0].set_ylabel("mel")
     axes[0, 0].set_title(title)
     figure.savefig(path, dpi=110)
-    plt.close(figure)

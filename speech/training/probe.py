@@ -6,6 +6,7 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,18 +16,19 @@ import torch
 
 from speech.data.asr import ASRBatch
 from speech.data.batch_search import Probe
+from speech.data.sources import fingerprint
 from speech.errors import SpeechError, one_line
 from speech.models.aed import AED
 from speech.training.aed_task import AEDTask
 from speech.training.config import AEDRecipe
 from speech.training.optim import make_optimizer
-from speech.training.run import sha256_of
 from speech.training.trainer import lightning_precision
 
 PROMPT = 5
 STEPS = 3
 NCCL_BYTES = 512 * 2**20  # buffers of the communication between ranks, as far as seen
 Lengths = tuple[float, int, int]  # seconds, tokens, batch
+Answer = tuple[str, float | None, float | None, str]  # outcome, peak, seconds of a step, note
 
 
 def on_cuda(recipe: AEDRecipe) -> bool:
@@ -35,22 +37,16 @@ def on_cuda(recipe: AEDRecipe) -> bool:
 
 def gpu() -> tuple[str, int]:
     """Name and bytes of the first GPU, asked in a process of its own: one that has met the GPU cannot be forked."""
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        try:
+            return pool.submit(_properties).result()
+        except RuntimeError:
+            raise SpeechError("the GPU does not answer; see nvidia-smi, or set --train.accelerator cpu") from None
 
-    def ask() -> None:
-        found = torch.cuda.get_device_properties(0)
-        theirs.send((found.name, found.total_memory))
 
-    process = context.Process(target=ask, daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        return ours.recv()
-    except EOFError:
-        raise SpeechError("the GPU does not answer; see nvidia-smi, or set --train.accelerator cpu") from None
-    finally:
-        process.join()
+def _properties() -> tuple[str, int]:
+    found = torch.cuda.get_device_properties(0)
+    return found.name, found.total_memory
 
 
 def device_memory(recipe: AEDRecipe) -> dict[str, Any]:
@@ -64,7 +60,7 @@ def device_memory(recipe: AEDRecipe) -> dict[str, Any]:
     return device | {
         "precision": lightning_precision(t.precision, t.accelerator),
         "the model": hashlib.sha256(model.encode()).hexdigest()[:16],
-        "the bins": sha256_of(recipe.data.bins)[:16],
+        "the bins": fingerprint(recipe.data.bins)[:16],
         "train.devices": t.devices,
         "train.ctc_weight": t.ctc_weight,
         **({"optim.freeze": recipe.optim.freeze} if recipe.optim.freeze else {}),
@@ -94,17 +90,15 @@ class Prober:
     def _run(self, batches: list[Lengths], validate_every: int) -> Probe:
         context = multiprocessing.get_context("fork")
         ours, theirs = context.Pipe(duplex=False)
-        arguments = (theirs, self.recipe, self.vocab_size, self.blank, batches, validate_every, self.fraction)
-        process = context.Process(target=_child, args=arguments, daemon=True)
+        process = context.Process(target=self._answer, args=(theirs, batches, validate_every), daemon=True)
         process.start()
         theirs.close()
-        outcome, peak, step, note = self._wait(process, ours)
+        found = self._wait(process, ours)
         process.kill()
         process.join()
-        seconds, tokens, batch = batches[0]
-        return Probe(seconds, tokens, batch, outcome, peak, step, note)
+        return Probe(*batches[0], *found)
 
-    def _wait(self, process, ours: Connection) -> tuple[str, float | None, float | None, str]:
+    def _wait(self, process, ours: Connection) -> Answer:
         """The child's answer, or what became of it. On the CPU it is killed before it takes the machine down."""
         end = time.monotonic() + self.timeout
         while time.monotonic() < end:
@@ -115,73 +109,57 @@ class Prober:
                     process.join()
                     return "dead", None, None, f"exit code {process.exitcode}"
             if not on_cuda(self.recipe):
-                used = _resident(process.pid)
+                pages = Path(f"/proc/{process.pid}/statm").read_text().split()[1]
+                used = float(int(pages) * resource.getpagesize())
                 if used > 1.2 * self.limit:
                     return "oom", used, None, "stopped over the limit"
         return "timeout", None, None, f"no answer in {self.timeout:g} s"
 
+    def _answer(self, answer: Connection, batches: list[Lengths], validate_every: int) -> None:
+        try:
+            answer.send(("ok", *self._steps(batches, validate_every), ""))
+        except (torch.OutOfMemoryError, MemoryError):
+            answer.send(("oom", None, None, ""))
+        except Exception as error:
+            text = str(error)  # cuFFT reports full memory so, the allocator of the CPU too
+            full = "CUFFT_INTERNAL_ERROR" in text or "allocate memory" in text
+            answer.send(("oom" if full else "error", None, None, f"{type(error).__name__}: {one_line(error)}"))
 
-def _resident(pid: int) -> float:
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return float(line.split()[1]) * 1024
-    except OSError:
-        pass  # it has just ended
-    return 0.0
-
-
-def _child(answer: Connection, recipe, vocab_size, blank, batches, validate_every, fraction) -> None:
-    try:
-        answer.send(("ok", *_steps(recipe, vocab_size, blank, batches, validate_every, fraction), ""))
-    except (torch.OutOfMemoryError, MemoryError):
-        answer.send(("oom", None, None, ""))
-    except RuntimeError as error:
-        text = str(error)  # cuFFT reports full memory so, the allocator of the CPU too
-        full = "CUFFT_INTERNAL_ERROR" in text or "allocate memory" in text
-        answer.send(("oom" if full else "error", None, None, one_line(error)))
-    except Exception as error:
-        answer.send(("error", None, None, f"{type(error).__name__}: {one_line(error)}"))
-
-
-def _steps(
-    recipe: AEDRecipe, vocab_size: int, blank: int, batches: list[Lengths], validate_every: int, fraction: float
-) -> tuple[float, float]:
-    """Peak bytes and seconds of the last step, after forward, backward, clipping and optimiser of each batch."""
-    cuda = on_cuda(recipe)
-    device = torch.device("cuda" if cuda else "cpu")
-    if cuda:
-        torch.cuda.set_per_process_memory_fraction(fraction)
-    if recipe.train.threads:
-        torch.set_num_threads(recipe.train.threads)
-    model = AED(recipe.model, vocab_size).to(device)
-    task = AEDTask(model, recipe, blank)
-    optimizer, _ = make_optimizer(model, recipe.optim, recipe.train.max_steps)
-    bf16 = lightning_precision(recipe.train.precision, recipe.train.accelerator) != "32-true"
-    took = 0.0
-    for i, lengths in enumerate(batches):
-        began = time.perf_counter()
-        batch = _random_batch(recipe, vocab_size, *lengths).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            out = task.training_step(batch, i)
-        (out["loss"] / out["sums"][-1]).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        if validate_every and i % validate_every == 0:
-            task.eval()
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                task.losses(batch, augment=False)
-            task.train()
+    def _steps(self, batches: list[Lengths], validate_every: int) -> tuple[float, float]:
+        """Peak bytes and seconds of the last step, after forward, backward, clipping and optimiser of each batch."""
+        recipe, cuda = self.recipe, on_cuda(self.recipe)
+        device = torch.device("cuda" if cuda else "cpu")
         if cuda:
-            torch.cuda.synchronize()
-        took = time.perf_counter() - began
-    ranks = recipe.train.devices > 1
-    gradients = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    extra = gradients + (NCCL_BYTES if cuda else 0) if ranks else 0  # the buckets of DDP
-    if cuda:
-        return float(torch.cuda.max_memory_reserved() + extra), took
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + extra), took
+            torch.cuda.set_per_process_memory_fraction(self.fraction)
+        if recipe.train.threads:
+            torch.set_num_threads(recipe.train.threads)
+        model = AED(recipe.model, self.vocab_size).to(device)
+        task = AEDTask(model, recipe, self.blank)
+        optimizer = make_optimizer(model, recipe.optim, recipe.train.max_steps)["optimizer"]
+        bf16 = lightning_precision(recipe.train.precision, recipe.train.accelerator) != "32-true"
+        took = 0.0
+        for i, lengths in enumerate(batches):
+            began = time.perf_counter()
+            batch = _random_batch(recipe, self.vocab_size, *lengths).to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                out = task.training_step(batch, i)
+            (out["loss"] / out["sums"][-1]).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            if validate_every and i % validate_every == 0:
+                task.eval()
+                with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    task.losses(batch, augment=False)
+                task.train()
+            if cuda:
+                torch.cuda.synchronize()
+            took = time.perf_counter() - began
+        peak = torch.cuda.max_memory_reserved() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if recipe.train.devices > 1:  # the buckets of DDP
+            peak += sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+            peak += NCCL_BYTES if cuda else 0
+        return float(peak), took
 
 
 def _random_batch(recipe: AEDRecipe, vocab_size: int, seconds: float, tokens: int, batch: int) -> ASRBatch:

@@ -3,15 +3,16 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from speech.config import parse
 from speech.errors import SpeechError
 from speech.generation import GenerationConfig, SearchDefaults
 from speech.nn.config import AEDConfig
 from speech.text.base import BaseTokenizer
+from speech.text.files import read_object
 from speech.text.load import load_tokenizer
 from speech.training.config import AEDRecipe
 from speech.training.run import flat
@@ -25,41 +26,30 @@ CHANGEABLE = (
 FROM_FOLDER = ("language", "punctuation", "prompt_format")  # settings of the data
 
 
-@dataclass(frozen=True)
-class FolderSettings:
-    """What a model folder says of itself, without its weights."""
-
-    model: AEDConfig
-    generation: GenerationConfig
-
-
 def parse_recipe(cls: type[R], argv: Sequence[str] | None, prog: str, description: str) -> R:
     """`parse`; with `init`, what is not given is taken from that folder: model, tokenizer, prompt, search."""
     argv = sys.argv[1:] if argv is None else argv
     recipe = parse(cls, argv, prog, description)
     if not recipe.init:
         return recipe
-    there = read_settings(recipe.init)
-    values = {f"model.{key}": value for key, value in flat(there.model.to_dict()).items()}
-    values |= {f"generation.{f.name}": getattr(there.generation, f.name) for f in fields(SearchDefaults)}
-    values |= {f"data.{name}": getattr(there.generation, name) for name in FROM_FOLDER}
+    model, generation = read_settings(recipe.init)
+    values = {f"model.{key}": value for key, value in flat(asdict(model)).items()}
+    values |= {f"generation.{f.name}": getattr(generation, f.name) for f in fields(SearchDefaults)}
+    values |= {f"data.{name}": getattr(generation, name) for name in FROM_FOLDER}
     values["data.tokenizer"] = recipe.init
     flags = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
     return parse(cls, [*flags, *argv], prog, description)
 
 
-def read_settings(folder: str | Path) -> FolderSettings:
-    """SpeechError names the file of the folder that is missing or says something else."""
+def read_settings(folder: str | Path) -> tuple[AEDConfig, GenerationConfig]:
+    """What a model folder says of itself. SpeechError names the file that is missing or says something else."""
+    from speech.folder import load_settings  # with torch, which --help does without
+
     folder = Path(folder)
-    if not folder.is_dir():
-        raise SpeechError(f"init {folder}: there is no such model folder")
-    config = _read(folder, "config.json")
-    if config.pop("model_type", None) != "aed":
-        raise SpeechError(f"init {folder}: config.json is not that of an aed model")
-    config = {key: value for key, value in config.items() if key not in ("format_version", "vocab_size")}
-    config["frontend"] = _read(folder, "preprocessor_config.json")
+    config, generation = load_settings(folder, "aed", "frontend"), read_object(folder, "generation_config.json")
+    config.pop("vocab_size", None)
     try:
-        return FolderSettings(AEDConfig.from_dict(config), GenerationConfig(**_read(folder, "generation_config.json")))
+        return AEDConfig.from_dict(config), GenerationConfig(**generation)
     except (SpeechError, TypeError) as error:
         raise SpeechError(f"init {folder}: {error}") from None
 
@@ -67,19 +57,8 @@ def read_settings(folder: str | Path) -> FolderSettings:
 def generation_of(recipe: AEDRecipe) -> GenerationConfig:
     """For the model folder to be written. What a recipe does not have, as the temperature, is the init folder's."""
     data = {name: getattr(recipe.data, name) for name in FROM_FOLDER}
-    start = read_settings(recipe.init).generation if recipe.init else GenerationConfig()
+    start = read_settings(recipe.init)[1] if recipe.init else GenerationConfig()
     return replace(start, **vars(recipe.generation), **data)
-
-
-def _read(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        values = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not JSON"
-        raise SpeechError(f"init {folder}: {name} cannot be read ({why})") from None
-    if not isinstance(values, dict):
-        raise SpeechError(f"init {folder}: {name} is not a JSON object")
-    return values
 
 
 def check_init(recipe: AEDRecipe, tokenizer: BaseTokenizer) -> None:
@@ -87,15 +66,15 @@ def check_init(recipe: AEDRecipe, tokenizer: BaseTokenizer) -> None:
 
     Another prompt format goes with another tokenizer only: its symbols are learnt anew there.
     """
-    there = read_settings(recipe.init)
+    model, generation = read_settings(recipe.init)
     given = flat(asdict(recipe.model))
-    for key, value in flat(there.model.to_dict()).items():
+    for key, value in flat(asdict(model)).items():
         if key not in CHANGEABLE and given[key] != value:
             raise SpeechError(
                 f"model.{key} is {value} in the folder {recipe.init} and {given[key]} here: leave model.{key} out, or "
                 "train without init"
             )
-    ours, theirs = recipe.data.prompt_format, there.generation.prompt_format
+    ours, theirs = recipe.data.prompt_format, generation.prompt_format
     if ours != theirs and tokenizer.fingerprint == load_tokenizer(recipe.init).fingerprint:
         raise SpeechError(
             f"data.prompt_format is {theirs} in the folder {recipe.init} and {ours} here: leave it out, or give "

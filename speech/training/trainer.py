@@ -17,6 +17,7 @@ from speech.errors import SpeechError
 from speech.training.callbacks import ExactResume, FiniteLoss, Progress, SaveCheckpoints, Stream
 from speech.training.checkpoint import FolderCheckpointIO, newest
 from speech.training.config import OptimConfig, TrainConfig
+from speech.training.means import MeanGradient
 from speech.training.plots import plot_curves
 from speech.training.run import changes
 
@@ -94,6 +95,7 @@ def fit(
         plugins=[io, *plugins],
         callbacks=[
             FiniteLoss(out),
+            MeanGradient(),
             ExactResume(train),
             Progress(out, config.log_every_steps, valid_every, train.sample_rate, config.max_steps, train.max_lost),
             SaveCheckpoints(root, config.save_every_steps),

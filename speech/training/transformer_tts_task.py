@@ -22,10 +22,10 @@ from speech.models.transformer_tts_losses import (
 from speech.models.voice_sound import VoiceSound
 from speech.nn.transformer_tts_config import resolve_heads
 from speech.text.phoneme_tokenizer import PhonemeTokenizer
+from speech.training.means import log_dev
 from speech.training.optim import make_optimizer
 from speech.training.plots import plot_alignment
-from speech.training.step_weight import StepWeight
-from speech.training.transformer_tts_recipe import TransformerTTSRecipe
+from speech.training.voice_config import TransformerTTSRecipe
 
 PARTS = ("before", "after", "stop", "guided", "supervised")
 
@@ -53,7 +53,7 @@ class TransformerTTSTask(L.LightningModule):
         self.durations, self.identities, self.tokenizer = durations, identities, tokenizer
         self.taught = durations is not None and recipe.loss.supervised_weight > 0
         self.parts = PARTS[: 5 if self.taught else 4]
-        self.weight = StepWeight()
+        self.weight: Tensor | float = 0.0  # of the step so far, see `MeanGradient`
         self.register_buffer("focus", torch.zeros(()))
 
     def path(self, batch: ASRBatch, frames: Tensor) -> Tensor | None:
@@ -85,39 +85,32 @@ class TransformerTTSTask(L.LightningModule):
         weights = [1.0, 1.0, 1.0, guided_weight(config, float(self.focus)), config.supervised_weight]
         loss = (parts * parts.new_tensor(weights[: len(parts)])).sum()
         self.focus.lerp_(found.focus.total / found.focus.weight, 0.02)
-        self.weight.add(n)
+        self.weight = self.weight + n
         return {"loss": loss, "sums": torch.cat([loss[None], parts, n[None]]).detach()}
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        self.weight.divide(self.model, self.trainer, self.recipe.train.accumulate)
 
     def on_validation_epoch_start(self) -> None:
         heads = (2, self.model.config.decoder_layers, self.model.config.n_heads)
-        self.sums = torch.zeros(len(self.parts), 2, dtype=torch.float64)
-        self.heads = torch.zeros(heads, dtype=torch.float64)  # focus rates, frames that agree
-        self.counts = torch.zeros(2, dtype=torch.float64)  # rows, frames
+        self.heads = torch.zeros(heads, dtype=torch.float64, device=self.device)  # focus rates, frames that agree
+        self.counts = self.heads.new_zeros(2, 1, 1)  # rows, frames
         self.shown: tuple | None = None
 
     def validation_step(self, batch: ASRBatch, _: int) -> None:
         found, out, mel, frames, path = self.losses(batch)
         r = self.model.config.reduction
-        self.sums += torch.stack([torch.stack(part) for part in found[: len(self.parts)]]).double().cpu()  # type: ignore
-        self.heads[0] += focus_rates(out.attention, -(-frames // r)).sum(0).double().cpu()
+        for name in self.parts:
+            log_dev(self, name, getattr(found, name))
+        self.heads[0] += focus_rates(out.attention, -(-frames // r)).sum(0)
         if path is not None:
-            self.heads[1] += agreement(out.attention, path, frames, r).double().cpu()
-        self.counts += torch.tensor([len(frames), float(frames.sum())]).double()
+            self.heads[1] += agreement(out.attention, path, frames, r)
+        self.counts += torch.stack([frames.new_tensor(len(frames)), frames.sum()])[:, None, None]
         if self.shown is None:
             t, n = int(frames[0]), int(batch.token_lengths[0])
             attention = torch.stack([a[0, :, :, :n] for a in out.attention]).repeat_interleave(r, 2)[:, :, :t]
             self.shown = batch.ids[0], attention, batch.tokens[0, :n], mel[0, :t], None if path is None else path[0, :n]
 
     def on_validation_epoch_end(self) -> None:
-        sizes = [t.numel() for t in (self.sums, self.heads, self.counts)]
-        together = torch.cat([self.sums.flatten(), self.heads.flatten(), self.counts]).to(self.device)
-        sums, heads, counts = self.trainer.strategy.reduce(together, reduce_op="sum").cpu().split(sizes)
-        for name, (total, weight) in zip(self.parts, sums.view(-1, 2).tolist(), strict=True):
-            self.log(f"dev_{name}", total / weight)
-        shares = heads.view_as(self.heads) / counts[:, None, None]
+        heads, counts = (self.trainer.strategy.reduce(sums, reduce_op="sum") for sums in (self.heads, self.counts))
+        shares = heads / counts
         self.measured = {"focus": float(shares[0].max())}
         if self.durations is not None:
             self.measured["agreement"] = float(shares[1].max())
@@ -158,9 +151,5 @@ class TransformerTTSTask(L.LightningModule):
                     f"{recipe.diagonal_after_steps} to go on"
                 )
 
-    def transfer_batch_to_device(self, batch: ASRBatch, device: torch.device, dataloader_idx: int) -> ASRBatch:
-        return batch.to(device)
-
     def configure_optimizers(self):
-        optimizer, schedule = make_optimizer(self.model, self.recipe.optim, self.recipe.train.max_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return make_optimizer(self.model, self.recipe.optim, self.recipe.train.max_steps)

@@ -1,14 +1,12 @@
 """Settings of a vocoder's training, without torch, so that --help answers at once."""
 
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from speech.data.sources import fingerprint
 from speech.errors import SpeechError, above_zero
 from speech.nn.mel_config import VocosConfig
 from speech.training.config import OptimConfig, TrainConfig
-from speech.training.run import FREE, flat, sha256_of
+from speech.training.run import describe_files
 
 
 @dataclass
@@ -81,11 +79,5 @@ class VocoderRecipe:
 
 def describe_vocoder(recipe: VocoderRecipe) -> dict[str, Any]:
     """What decides the losses of a run, see speech/training/run.py."""
-    free = (*FREE, "data.cache_seconds", "data.mels")
-    settings = {name: value for name, value in flat(asdict(recipe)).items() if name not in free}
-    files = {"the training manifest": fingerprint(recipe.data.train)}
-    if recipe.data.mels:
-        files["the mels"] = sha256_of(recipe.data.mels)
-    if recipe.init:
-        files["the initial weights"] = sha256_of(Path(recipe.init) / "model.safetensors")
-    return settings | files
+    start = f"{recipe.init}/model.safetensors" if recipe.init else ""
+    return describe_files(recipe, {"the mels": recipe.data.mels, "the initial weights": start})

@@ -8,9 +8,8 @@ from speech.data.crops import CropBatch
 from speech.models.discriminators import Discriminators
 from speech.models.vocoder_losses import MultiResolutionSTFT, VocoderLoss, vocoder_loss
 from speech.models.vocos import Vocos
-from speech.training.aed_task import global_sum
+from speech.training.means import log_dev
 from speech.training.optim import make_optimizer
-from speech.training.step_weight import StepWeight
 from speech.training.vocoder_config import VocoderRecipe
 
 
@@ -29,7 +28,7 @@ class VocoderTask(L.LightningModule):
         self.discriminators = Discriminators(recipe.gan.period_channels, recipe.gan.resolution_channels)
         self.stft = MultiResolutionSTFT()
         self.gan_from = round(recipe.gan.warmup_share * recipe.train.max_steps)
-        self.weight = StepWeight()  # crops
+        self.weight: Tensor | float = 0.0  # crops of the step so far, see `MeanGradient`
 
     def training_step(self, batch: CropBatch, _: int) -> dict[str, Tensor]:
         gan = self.recipe.gan
@@ -38,33 +37,19 @@ class VocoderTask(L.LightningModule):
         weights = (gan.mel_weight, gan.stft_weight, gan.adversarial_weight, gan.matching_weight, 1.0)
         loss = torch.stack([w * part for w, part in zip(weights, losses, strict=True)]).sum()
         crops = loss.new_tensor(float(len(batch.waveforms)))
-        self.weight.add(crops)
+        self.weight = self.weight + crops
         return {"loss": loss, "sums": torch.stack([loss, *losses, crops]).detach()}
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        self.weight.divide(self, self.trainer, self.recipe.train.accumulate)
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         if gradient_clip_val:
             for part in (self.model, self.discriminators):
                 torch.nn.utils.clip_grad_norm_(part.parameters(), gradient_clip_val)
 
-    def on_validation_epoch_start(self) -> None:
-        self.sums = torch.zeros(3, dtype=torch.float64)
-
     def validation_step(self, batch: CropBatch, _: int) -> None:
         losses = vocoder_loss(self.model, self.stft, None, batch.waveforms, batch.mels)
-        frames = batch.waveforms.size(1)
-        self.sums += torch.stack([losses.mel, losses.stft, losses.mel.new_ones(())]).double().cpu() * frames
-
-    def on_validation_epoch_end(self) -> None:
-        mel, stft, weight = global_sum(self.sums.to(self.device), self.trainer.strategy).tolist()
-        self.log("dev_mel", mel / weight)
-        self.log("dev_stft", stft / weight)
-
-    def transfer_batch_to_device(self, batch: CropBatch, device: torch.device, dataloader_idx: int) -> CropBatch:
-        return batch.to(device)
+        samples = losses.mel.new_tensor(batch.waveforms.size(1))
+        for name in ("mel", "stft"):
+            log_dev(self, name, (getattr(losses, name) * samples, samples))
 
     def configure_optimizers(self):
-        optimizer, schedule = make_optimizer(self, self.recipe.optim, self.recipe.train.max_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return make_optimizer(self, self.recipe.optim, self.recipe.train.max_steps)

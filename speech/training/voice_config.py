@@ -6,6 +6,7 @@ from typing import Any, Literal
 from speech.data.config import AugmentConfig, DataConfig
 from speech.errors import SpeechError
 from speech.nn.mel_config import MelConfig
+from speech.nn.transformer_tts_config import TransformerTTSConfig, TransformerTTSLossConfig
 from speech.nn.tts_config import AlignerConfig, FastSpeechConfig
 from speech.training.config import OptimConfig, TrainConfig
 from speech.training.run import describe_data
@@ -60,7 +61,7 @@ class FastSpeechRecipe:
     stretch: float = 1.0
     """mels are drawn out or together by a factor of 1 / stretch ... stretch: far length scales then stay clear"""
     guess: float = 0.0
-    """share of utterances that learn to sound by their predicted pitch and energy, as they will, not by the true ones"""
+    """share of utterances that learn to sound by their predicted pitch and energy, as all will later"""
     duration_weight: float = 0.5
     pitch_weight: float = 0.1
     """of the errors of pitch and of voicing"""
@@ -88,10 +89,22 @@ class FastSpeechRecipe:
 
 
 @dataclass
-class ProsodyRecipe(FastSpeechRecipe):
-    """A FastSpeech's own settings, of which its mel, data and durations count, so that one file serves both."""
+class TransformerTTSRecipe:
+    """Everything the training of a Transformer TTS is told."""
 
-    out: str = "exp/prosody"
-    """folder for pitch.npz and energy.npz"""
-    workers: int = 0
-    """processes; 0 is one a core"""
+    model: TransformerTTSConfig = field(default_factory=TransformerTTSConfig)
+    data: VoiceDataConfig = field(default_factory=VoiceDataConfig)
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(clip=1.0))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(out="exp/transformer_tts"))
+    loss: TransformerTTSLossConfig = field(default_factory=TransformerTTSLossConfig)
+    durations: str = ""
+    """durations.npz of the aligner for train and dev: they teach the supervised head and measure all heads"""
+    diagonal_after_steps: int = 5000
+    """from the first validation at or after it, a run without a diagonal stops"""
+    diagonal_focus: float = 0.2
+    """focus rate on dev that the best head must reach by then"""
+    diagonal_agreement: float = 0.5
+    """share of dev frames where it must be within a phoneme of the durations, if given; a line may have 0.65"""
+
+    def describe(self) -> dict[str, Any]:
+        return describe_data(self, self.data, {"the durations": self.durations})

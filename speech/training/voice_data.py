@@ -3,60 +3,32 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
 import torch
 
+from speech.config import require
 from speech.data.asr import ASRStream
 from speech.data.corpus import Corpus, read_corpus
-from speech.data.manifests import load_audio
-from speech.errors import SpeechError
+from speech.data.recordings import Recordings
 from speech.models.voice_sound import VoiceSound
 from speech.nn.mel_config import MelConfig
 from speech.text.phoneme_tokenizer import PhonemeTokenizer
-from speech.training.config import TrainConfig
-from speech.training.voice_config import VoiceDataConfig
+from speech.training.voice_config import AlignerRecipe, FastSpeechRecipe, TransformerTTSRecipe, VoiceDataConfig
 from speech.voice_parts import VoiceParts, load_parts
 
+VoiceRecipe = AlignerRecipe | FastSpeechRecipe | TransformerTTSRecipe
 log = logging.getLogger(__name__)
 MAX_TOKENS = 100_000  # no decoder limits the phonemes
 MEASURED_CUTS = 500  # whose frames tell the mean and deviation of the mels
 KEPT_SECONDS = 7200.0  # of decoded audio in memory, 0.6 GB at 22050 Hz: decoding Opus costs more than an aligner's step
 
 
-class Recordings:
-    """Waveforms of cuts, which are kept while there is room."""
-
-    def __init__(self, sample_rate: int, seconds: float):
-        self.sample_rate, self.room = sample_rate, seconds
-        self.kept: dict[str, np.ndarray] = {}
-
-    def __call__(self, cut: Any) -> np.ndarray:
-        if cut.id in self.kept:
-            return self.kept[cut.id]
-        x = load_audio(cut, self.sample_rate)
-        if cut.duration <= self.room:
-            self.room -= cut.duration
-            self.kept[cut.id] = x
-        return x
-
-
-class VoiceStream(ASRStream):
-    def __init__(self, recordings: Recordings, corpus: Corpus, data: VoiceDataConfig, seed: int, total: int | None):
-        super().__init__(corpus, data, recordings.sample_rate, seed, total)
-        self.recordings = recordings
-
-    def _waveform(self, cut: Any, number: int, speed: float) -> np.ndarray:
-        return self.recordings(cut)
-
-
 @dataclass
 class VoiceData:
     parts: VoiceParts
     corpora: tuple[Corpus, Corpus]  # train, dev
-    train: VoiceStream
-    dev: VoiceStream
+    train: ASRStream
+    dev: ASRStream
     sound: VoiceSound  # measured on train
 
     @property
@@ -67,21 +39,24 @@ class VoiceData:
         """Speaker and language of each cut, as the voice counts them, by its id; empty where there is but one."""
         if max(len(self.parts.speakers), len(self.parts.languages)) < 2:
             return {}
-        cuts = (corpus.cut(row) for corpus in self.corpora for row in corpus.rows)
-        return {cut.id: _identity(self.parts, cut.supervisions[0]) for cut in cuts}
+        found = {}
+        for cut in (corpus.cut(row) for corpus in self.corpora for row in corpus.rows):
+            said = cut.supervisions[0]
+            speaker = self.parts.speaker_id(said.speaker if self.parts.speakers else None)
+            found[cut.id] = speaker, self.parts.phonemizer(said.language)[0]
+        return found
 
-    def once(self, data: VoiceDataConfig, also: Sequence[str] = ()) -> list[VoiceStream]:
+    def once(self, data: VoiceDataConfig, also: Sequence[str] = ()) -> list[ASRStream]:
         """Every cut of train, of dev and of further manifests, one time."""
-        plain = in_language_of(self.parts, replace(data, short_epochs=0))
-        further = [read_corpus(path, self.tokenizer, plain, MAX_TOKENS) for path in also]
-        return [VoiceStream(self.train.recordings, corpus, plain, 0, None) for corpus in (*self.corpora, *further)]
+        data, kept = in_language_of(self.parts, data), self.train.recordings
+        corpora = [*self.corpora, *(read_corpus(path, self.tokenizer, data, MAX_TOKENS) for path in also)]
+        return [ASRStream(corpus, data, kept.sample_rate, 0, None, recordings=kept) for corpus in corpora]
 
 
-def open_voice(data: VoiceDataConfig, train: TrainConfig, mel: MelConfig) -> VoiceData:
+def open_voice(recipe: VoiceRecipe, mel: MelConfig) -> VoiceData:
     """Also seeds torch and sets its threads. SpeechError for a setting that is missing."""
-    for name in ("train", "dev", "tokenizer"):
-        if not getattr(data, name):
-            raise SpeechError(f"data.{name} is empty: give --data.{name} PATH")
+    require(recipe, "data.train", "data.dev", "data.tokenizer")
+    data, train = recipe.data, recipe.train
     if train.threads:
         torch.set_num_threads(train.threads)
     torch.manual_seed(train.seed)
@@ -89,9 +64,12 @@ def open_voice(data: VoiceDataConfig, train: TrainConfig, mel: MelConfig) -> Voi
     tokenizer, data = parts.tokenizer, in_language_of(parts, data)
     corpora = (read_corpus(data.train, tokenizer, data, MAX_TOKENS), read_corpus(data.dev, tokenizer, data, MAX_TOKENS))
     log.info(f"train: {corpora[0]}; dev: {corpora[1]}")
-    recordings = Recordings(mel.sample_rate, KEPT_SECONDS / max(1, data.workers))
-    stream = VoiceStream(recordings, corpora[0], data, train.seed, train.max_steps * train.accumulate)
-    dev = VoiceStream(recordings, corpora[1], data, train.seed, None)
+    rate, total = mel.sample_rate, train.max_steps * train.accumulate
+    recordings = Recordings(rate, KEPT_SECONDS / max(1, data.workers))
+    stream, dev = (
+        ASRStream(corpus, data, rate, train.seed, length, recordings=recordings)
+        for corpus, length in zip(corpora, (total, None), strict=True)
+    )
     sound = VoiceSound(mel)
     rows = corpora[0].rows[:: max(1, len(corpora[0].rows) // MEASURED_CUTS)]
     sound.measure(torch.from_numpy(recordings(corpora[0].cut(row))) for row in rows)
@@ -103,7 +81,3 @@ def in_language_of(parts: VoiceParts, data: VoiceDataConfig) -> VoiceDataConfig:
     data = replace(data)
     data.language = parts.languages[0]
     return data
-
-
-def _identity(parts: VoiceParts, said: Any) -> tuple[int, int]:
-    return parts.speaker_id(said.speaker if parts.speakers else None), parts.phonemizer(said.language)[0]

@@ -23,36 +23,35 @@ from openai import OpenAI
 EVERY_SECONDS = 0.05
 
 
-class Memory:
-    """MiB of a process and its children, looked at all the time."""
+def memory(pid: int) -> float:
+    """MiB of a process and its children; 0 for one that is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        return 0.0
+    pages = re.search(r"VmRSS:\s+(\d+)", status)
+    return (int(pages[1]) / 1024 if pages else 0.0) + sum(memory(int(child)) for child in " ".join(lists).split())
+
+
+class Peak:
+    """Looks at the memory of a process all the time."""
 
     def __init__(self, pid: int):
-        self.pid, self.peak, self.begin, self.ended = pid, 0.0, self.now(pid), threading.Event()
+        self.pid, self.highest, self.ended = pid, 0.0, threading.Event()
         self.thread = threading.Thread(target=self._watch)
-        self.thread.start()
 
-    def __enter__(self) -> "Memory":
+    def __enter__(self) -> "Peak":
+        self.thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.ended.set()
         self.thread.join()
 
-    @classmethod
-    def now(cls, pid: int) -> float:
-        """0 for a process that is gone."""
-        try:
-            status = Path(f"/proc/{pid}/status").read_text()
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            tasks = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-        except OSError:
-            return 0.0
-        own = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
-        return own + sum(cls.now(int(child)) for child in {*children, *(c for task in tasks for c in task)})
-
     def _watch(self) -> None:
         while not self.ended.wait(EVERY_SECONDS):
-            self.peak = max(self.peak, self.now(self.pid))
+            self.highest = max(self.highest, memory(self.pid))
 
 
 @contextmanager
@@ -120,15 +119,13 @@ def main() -> None:
         texts = set()
         for _ in range(args.times):
             for way in (whole, events, page):
-                begin = time.perf_counter()
-                with Memory(pid) as memory:
+                begin, before = time.perf_counter(), memory(pid)
+                with Peak(pid) as peak:
                     text, first, grew = way(url, args.recording)
                 took = f"{time.perf_counter() - begin:.1f} | {first:.1f} | {grew} | {len(text)}"
                 texts.add(text)
-                print(
-                    f"{way.__name__} | {took} | {memory.begin:.0f} | {memory.peak:.0f} | {memory.now(pid):.0f}",
-                    flush=True,
-                )
+                used = f"{before:.0f} | {peak.highest:.0f} | {memory(pid):.0f}"
+                print(f"{way.__name__} | {took} | {used}", flush=True)
     print(f"{len(texts)} text(s), load {os.getloadavg()[0]:.1f}")
 
 

@@ -16,7 +16,6 @@ from speech.data.config import AugmentConfig, DataConfig
 from speech.data.corpus import read_corpus
 from speech.data.manifests import load_audio, save_manifest
 from speech.errors import DataError
-from speech.text.tokenizer import Tokenizer
 
 RATE = 8000
 PLAIN = AugmentConfig(speeds=[1.0], noise_prob=0.0)
@@ -28,11 +27,6 @@ def tone(folder, name, seconds, text, hz=400.0):
     supervisions = [] if text is None else [SupervisionSegment(name, name, 0.0, seconds, text=text)]
     recording = Recording.from_file(folder / f"{name}.wav", recording_id=name)
     return MonoCut(name, 0.0, seconds, 0, recording=recording, supervisions=supervisions)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    return Tokenizer.train(["one two three"], tmp_path_factory.mktemp("t") / "t.model", 40, byte_fallback=False)
 
 
 @pytest.fixture(scope="module")

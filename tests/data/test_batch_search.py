@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from speech.data.batch_search import MOST_PROBES, Probe, find_batch_sizes, monotone
+from speech.data.batch_search import MOST_PROBES, Line, Probe, _search, find_batch_sizes, monotone
 from speech.errors import SpeechError
 
 GIB = 2.0**30
@@ -119,3 +119,11 @@ def test_the_largest_bin_comes_first_and_answers_are_told():
 def test_a_bin_gets_at_least_what_fits_in_a_larger_one():
     edges = [(2.0, 10), (2.0, 20), (4.0, 15), (4.0, 30)]
     assert monotone(edges, [5, 9, 7, 3]) == [9, 9, 7, 3]
+
+
+@pytest.mark.parametrize("factor", [1.1, 4, 40])
+def test_a_guess_that_noise_made_far_too_high_is_left(factor):
+    memory, edge = Memory(knows_peak=False), EDGES[-1]
+    guess = Line(memory.base, slope(*edge) / factor)
+    size, _ = _search(lambda n: memory(*edge, n), LIMIT, guess)
+    assert 0 < size <= memory.most(*edge)

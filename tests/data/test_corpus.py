@@ -1,6 +1,5 @@
 import gzip
 import itertools
-import json
 import multiprocessing
 import os
 import time
@@ -26,11 +25,6 @@ def cut(name, seconds, text="one two"):
     recording = Recording(name, [AudioSource("file", [0], "none.wav")], 8000, round(seconds * 8000), seconds)
     said = SupervisionSegment(name, name, 0.0, seconds, text=text)
     return MonoCut(name, 0.0, seconds, 0, recording=recording, supervisions=[said])
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    return Tokenizer.train(["one two three"], tmp_path_factory.mktemp("t") / "t.model", 40, byte_fallback=False)
 
 
 @pytest.fixture
@@ -69,7 +63,7 @@ def test_kept_and_left_out_by_reason_are_the_input(manifest, tokenizer, strict):
     hours = sum(hours for _, hours in kept.dropped.values()) + kept.seconds[kept.rows].sum() / 3600
     assert hours == pytest.approx(everything.seconds.sum() / 3600)
     for speed in SPEEDS:
-        assert (bins.lookup(kept.seconds[kept.rows] / speed, kept.counts[kept.rows]) >= 0).all()
+        assert not bins.faults(kept.seconds[kept.rows] / speed, kept.counts[kept.rows], strict).any()
 
 
 def test_bins_that_do_not_fit_the_memory_are_left_out(manifest, tokenizer):
@@ -110,7 +104,7 @@ def test_several_manifests_are_drawn_by_weight_and_the_share_is_told(tmp_path, t
     assert max(passes[rows >= 30]) == 1, "the small one begins its second pass"
     (tmp_path / "twice.yaml").write_text("sources: [{manifest: a.jsonl}, {manifest: c.jsonl}]")
     save_manifest([cut("a3", 1.0)], tmp_path / "c.jsonl")
-    with pytest.raises(DataError, match="some ids stand in several of its manifests"):
+    with pytest.raises(DataError, match="the id 'a3' stands in two manifests or shards"):
         read_corpus(tmp_path / "twice.yaml", tokenizer, config(), 128)
 
 
@@ -155,35 +149,6 @@ def test_bins_of_other_settings_are_refused_by_name(manifest, tokenizer, tmp_pat
     ):
         with pytest.raises(SpeechError, match=named):
             Bins.load(tmp_path / "b.json", changed)
-
-
-@pytest.mark.parametrize(
-    "text, told",
-    [
-        (b"", "no cuts in the manifest"),
-        (b"\n\n", "no cuts in the manifest"),
-        (b"{", "line 1: not JSON"),
-        (None, "line 2: the id 'x' stands on line 1 too"),
-    ],
-)
-def test_faults_of_a_manifest_are_named(tmp_path, tokenizer, text, told):
-    if text is None:
-        save_manifest([cut("x", 1.0), cut("x", 2.0)], tmp_path / "bad.jsonl")
-    else:
-        (tmp_path / "bad.jsonl").write_bytes(text)
-    with pytest.raises(DataError, match=told):
-        read_corpus(tmp_path / "bad.jsonl", tokenizer, config(), 128)
-
-
-@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
-def test_durations_that_are_none_are_named(tmp_path, tokenizer, seconds):
-    save_manifest([cut("good", 1.0), cut("bad", 2.0)], tmp_path / "bad.jsonl")
-    lines = (tmp_path / "bad.jsonl").read_text().splitlines()
-    item = json.loads(lines[1])
-    item["duration"] = seconds
-    (tmp_path / "bad.jsonl").write_text(lines[0] + "\n" + json.dumps(item) + "\n")
-    with pytest.raises(DataError, match="bad.jsonl, line 2: not a lhotse cut"):
-        read_corpus(tmp_path / "bad.jsonl", tokenizer, config(), 128)
 
 
 def leave(how, manifest, tokenizer):

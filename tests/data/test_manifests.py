@@ -79,7 +79,7 @@ def test_faulty_files(tmp_path):
         ([good, b"{"], "line 2: not JSON"),
         ([good, good], "line 2: the id 'a' stands on line 1"),
         ([b"[" * 100000], "line 1"),
-        ([good | {"duration": "x"}], "line 1: not a lhotse cut"),
+        *(([good | {"duration": d}], "line 1: not a lhotse cut") for d in ("x", 0.0, -1.0, float("nan"))),
     ]:
         with pytest.raises(DataError, match=message):
             open_manifest(write(tmp_path / "m.jsonl", items))

@@ -5,17 +5,17 @@ import os
 import shutil
 import struct
 import tarfile
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
-import torch
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 from lhotse.cut import MixedCut
 from lhotse.cut.mixed import MixTrack
+from test_asr import same
 
 from speech.cli import main
 from speech.data.asr import ASRStream
@@ -26,7 +26,6 @@ from speech.data.shar import SharTable, make_shar_table
 from speech.data.shar_writer import write_shar
 from speech.data.sources import fingerprint, read_sources
 from speech.errors import DataError, SpeechError
-from speech.text.tokenizer import Tokenizer
 from speech.training.config import AEDRecipe
 from speech.training.run import describe
 
@@ -54,11 +53,6 @@ def whole(folder, name, i, file_format="WAV", subtype=None):
     recording = Recording(f"rec{i}", [AudioSource("file", [0], str(path))], RATE, round(seconds * RATE), seconds)
     said = [SupervisionSegment(f"s{i}", f"rec{i}", 0.0, seconds, text=TEXTS[i % 4])]
     return MonoCut(name, 0.0, seconds, 0, supervisions=said, recording=recording, custom={"take": i})
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    return Tokenizer.train(["one two three"], tmp_path_factory.mktemp("t") / "t.model", 40, byte_fallback=False)
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +86,6 @@ def rows(batches):
     return out
 
 
-def same(a, b):
-    pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)]
-    return all(torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in pairs)
-
-
 def test_what_goes_in_comes_out_to_the_bit(stored, tokenizer):
     manifest, shar = stored
     before, after = (rows(stream(path, tokenizer)) for path in stored)
@@ -121,16 +110,6 @@ def test_the_layout_is_that_of_lhotse(stored, tmp_path):
     for name in ("cuts.000000.jsonl.gz", "cuts.000002.jsonl.gz"):
         ours, theirs = (gzip.decompress((f / name).read_bytes()).splitlines() for f in (shar, tmp_path))
         assert [json.loads(line) for line in ours] == [json.loads(line) for line in theirs]
-
-
-def test_lhotse_reads_ours(stored):
-    manifest, shar = stored
-    pairs = list(zip(CutSet.from_shar(in_dir=shar), open_manifest(manifest), strict=True))
-    assert len(pairs) == 12
-    for theirs, cut in pairs:
-        assert (theirs.id, theirs.supervisions) == (cut.id, cut.supervisions)
-        assert np.array_equal(theirs.load_audio()[0], cut.load_audio()[0])
-        assert np.array_equal(theirs.load_audio()[0], load_audio(cut, RATE))
 
 
 def test_ours_reads_what_lhotse_wrote(stored, tokenizer, tmp_path):
@@ -182,29 +161,10 @@ def test_parts_mixtures_and_loud_ones_are_encoded(tmp_path):
     assert np.array_equal(theirs[2].load_audio()[0], cuts[2].load_audio()[0]), "its channel, as before"
 
 
-@pytest.mark.parametrize("path", [0, 1])
-def test_workers_change_nothing(stored, tokenizer, path):
-    alone = list(stream(stored[path], tokenizer, total=12))
-    helped = list(stream(stored[path], tokenizer, replace(CONFIG, workers=2), total=12))
+def test_workers_change_nothing(stored, tokenizer):
+    alone = list(stream(stored[1], tokenizer, total=12))
+    helped = list(stream(stored[1], tokenizer, replace(CONFIG, workers=2), total=12))
     assert len(alone) == 12 and all(same(a, b) for a, b in zip(alone, helped, strict=True))
-
-
-def test_a_stream_goes_on_at_any_batch(stored, tokenizer):
-    all_of_it = list(stream(stored[1], tokenizer, total=12))
-    for consumed in range(1, 12):
-        rest = stream(stored[1], tokenizer, total=12)
-        epoch, pool, index = all_of_it[consumed - 1].place
-        rest.start, rest.consumed = (epoch, pool, index + 1), consumed
-        assert all(same(a, b) for a, b in zip(all_of_it[consumed:], rest, strict=True))
-
-
-def test_two_ranks_read_every_cut_once(stored, tokenizer):
-    batches, seen = stream(stored[1], tokenizer, total=12), []
-    for rank in range(2):
-        sampler = batches.make_sampler()
-        sampler.rank, sampler.world_size = rank, 2
-        seen += [name for plan in sampler.epoch(0) for name in batches[plan].ids]
-    assert sorted(seen) == sorted(NAMES)
 
 
 def test_an_epoch_reads_shard_after_shard_also_beside_a_manifest(stored, tokenizer, tmp_path):
@@ -258,7 +218,6 @@ def test_a_tar_cut_short_anywhere_is_named(copied):
         (lambda f: (f / "recording.000001.tar").write_bytes(b"RIFF" * 300), "recording.000001.tar: not a whole tar"),
         (lambda f: shutil.copy(f / "recording.000002.tar", f / "recording.000001.tar"), "stands in its place"),
         (lambda f: shutil.copy(f / "cuts.000000.jsonl.gz", f / "cuts.000001.jsonl.gz"), "stands in its place"),
-        (lambda f: [shutil.copy(p, str(p).replace("00.", "03.")) for p in f.glob("*00.*")], "the id 'c0' stands in"),
     ],
 )
 def test_a_broken_folder_is_told_in_one_line(copied, breaking, told):
@@ -273,17 +232,11 @@ def fifo(path):
     os.mkfifo(path)
 
 
-def test_fewer_or_more_members_than_cuts(copied):
-    lines = gzip.decompress((copied / "cuts.000001.jsonl.gz").read_bytes()).splitlines(True)
-    for n in range(5):
-        (copied / "cuts.000001.jsonl.gz").write_bytes(gzip.compress(b"".join(lines[: n + 1])))
-        if n < 4:
-            with pytest.raises(DataError, match=f"01.tar: holds more than the audio of its {n + 1} cuts"):
-                make_shar_table(copied, nothing)
-    lines.append(lines[-1].replace(b"c9", b"c99"))
-    (copied / "cuts.000001.jsonl.gz").write_bytes(gzip.compress(b"".join(lines)))
-    with pytest.raises(DataError, match="recording.000001.tar, cut 'c99': the tar ends before its audio"):
-        make_shar_table(copied, nothing)
+def test_an_id_in_two_shards_is_named(copied, tokenizer):
+    for path in copied.glob("*00.*"):
+        shutil.copy(path, str(path).replace("00.", "03."))
+    with pytest.raises(DataError, match="shar: the id 'c[0-4]' stands in two manifests or shards of it"):
+        read_corpus(copied, tokenizer, CONFIG, 64)
 
 
 def member(name, data=b"", **changes):
@@ -336,8 +289,6 @@ def sized(size):
         ([member("x.wav", type=tarfile.SYMTYPE, linkname="/etc/passwd"), JSON], "no plain file"),
         ([member("x.wav", type=tarfile.LNKTYPE, linkname="x.json"), JSON], "no plain file"),
         ([member("x.wav", type=tarfile.FIFOTYPE), JSON], "no plain file"),
-        ([member("x.wav", type=tarfile.CHRTYPE), JSON], "no plain file"),
-        ([member("x.wav", type=tarfile.DIRTYPE), JSON], "no plain file"),
         ([member("x.wav", type=tarfile.CONTTYPE), JSON], "no plain file"),
         ([member("x.wav", b"0" * 9, pax_headers={"GNU.sparse.size": "99", "GNU.sparse.map": "0,9"}), JSON], "no plain"),
         ([GOOD, member("x.json", type=tarfile.SYMTYPE, linkname="/etc/passwd")], "no plain file"),
@@ -354,7 +305,6 @@ def sized(size):
         ([member("x.wav", GOOD[1], size=6000), JSON], "'x.wav' has 6000 bytes from 512 on, the tar has 6144"),
         ([GOOD, member("x.json", b"{}", size=1 << 40)], "'x.json' has 1099511627776 bytes from"),
         ([member("x.wav", b"", pax_headers={"size": "-1024"}), JSON], "'x.wav' has -1024 bytes"),
-        ([member("x.wav", b"", pax_headers={"size": "9999999"}), JSON], "'x.wav' has 9999999 bytes"),
         ([GOOD], "the tar ends before its audio"),
         ([], "the tar ends before its audio"),
         ([member("x", b"path=z.wav\n", type=tarfile.XHDTYPE)] * 3000, "not a whole tar"),
@@ -474,7 +424,7 @@ def run(*argv):
     return ended.value.code
 
 
-def test_the_command_writes_a_folder_and_never_over_one(stored, tmp_path, capsys):
+def test_the_command_writes_a_folder(stored, tmp_path, capsys):
     manifest, shar = stored
     out = tmp_path / "new" / "shar"
     assert run("data", "shar", manifest, out, "--shard_cuts", 5) == 0
@@ -482,8 +432,6 @@ def test_the_command_writes_a_folder_and_never_over_one(stored, tmp_path, capsys
     assert [p.name for p in out.parent.iterdir()] == ["shar"]
     for path in shar.iterdir():
         assert (out / path.name).read_bytes() == path.read_bytes(), "the same bytes each time"
-    assert run("data", "shar", manifest, out) == 2
-    assert "exists and is not an empty folder" in capsys.readouterr().err
     assert run("data", "shar", manifest, tmp_path / "x", "--shard_cuts", "0") == 2
     assert "shard_cuts 0 must be at least 1" in capsys.readouterr().err
 

@@ -3,13 +3,13 @@ import pytest
 from lhotse import MonoCut
 from tiny_cuts import cut_of
 
-from recipes.measure_prosody import measure, normalized
+from recipes.measure_prosody import ProsodyRecipe, measure, normalized
 from speech.data.arrays import Arrays, save_arrays
 from speech.data.manifests import save_manifest
 from speech.errors import DataError, SpeechError
 from speech.nn.mel_config import MelConfig
 from speech.nn.tts_config import FastSpeechConfig
-from speech.training.voice_config import ProsodyRecipe, VoiceDataConfig
+from speech.training.voice_config import VoiceDataConfig
 
 RATE, HOP, FRAMES = 16000, 200, 20  # of each phoneme
 MEL = MelConfig(sample_rate=RATE, n_fft=1024, win=800, hop=HOP)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_run import RATE, Seen, make_corpus, make_recipe
+from tiny_run import RATE, log_rows, make_corpus, make_recipe, seen_in
 
 from recipes.train_aed import train
 from speech.errors import SpeechError
@@ -35,19 +35,19 @@ def batches(monkeypatch):
 @pytest.fixture
 def clock(monkeypatch):
     """Time that stands still but for the 60 s of a training batch and 1000 s of a validation."""
-    now, step, validation = [0.0], AEDTask.training_step, AEDTask.on_validation_epoch_start
+    now, step, validation = [0.0], AEDTask.training_step, AEDTask.on_validation_start
 
     def training_step(task, batch, batch_idx):
         now[0] += 60
         return step(task, batch, batch_idx)
 
-    def on_validation_epoch_start(task):
+    def on_validation_start(task):
         now[0] += 1000
         validation(task)
 
     monkeypatch.setattr(callbacks, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(AEDTask, "training_step", training_step)
-    monkeypatch.setattr(AEDTask, "on_validation_epoch_start", on_validation_epoch_start)
+    monkeypatch.setattr(AEDTask, "on_validation_start", on_validation_start)
 
 
 def test_the_log_says_what_was_trained(corpus, tmp_path, batches, clock):
@@ -122,7 +122,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_break(
 def test_bf16_trains_and_the_weights_stay_float32(corpus, tmp_path):
     recipe = make_recipe(corpus, tmp_path, precision="bf16", max_steps=3, valid_every_steps=3)
     folder = train(recipe)
-    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    rows = log_rows(tmp_path)
     assert all(math.isfinite(row["loss"]) for row in rows if "loss" in row) and len(rows) == 4
     assert {p.dtype for p in load_folder(folder).model.parameters()} == {torch.float32}
 
@@ -133,20 +133,13 @@ def test_precision_follows_the_accelerator():
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_validation_comes_after_every_n_steps_also_after_a_resume(corpus, tmp_path, monkeypatch, accumulate):
+def test_validation_comes_after_every_n_steps_also_after_a_resume(corpus, tmp_path, accumulate):
     def dev_steps():
-        rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-        return [row["step"] for row in rows if "dev_error" in row]
+        return [row["step"] for row in log_rows(tmp_path) if "dev_error" in row]
 
     recipe = make_recipe(corpus, tmp_path, accumulate=accumulate, max_steps=7, valid_every_steps=3, save_every_steps=5)
 
-    def crash():
-        raise KeyError
-
-    with monkeypatch.context() as patch:
-        Seen().watch(patch, 5 * accumulate, crash)
-        with pytest.raises(KeyError):
-            train(recipe)
+    seen_in(train, recipe, AEDTask, 5 * accumulate)
     assert dev_steps() == [3]
     train(recipe)
     assert dev_steps() == [3, 6]
@@ -156,7 +149,7 @@ def test_a_short_run_is_validated_at_its_end(corpus, tmp_path):
     recipe = make_recipe(corpus, tmp_path, max_steps=2, valid_every_steps=500)
     recipe.data = replace(recipe.data, batch_seconds=60.0)  # dev is less than a batch
     train(recipe)
-    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    rows = log_rows(tmp_path)
     assert [row["step"] for row in rows] == [1, 2, 2] and "dev_error" in rows[-1]
 
 
@@ -168,7 +161,7 @@ def test_audio_that_vanishes_is_counted_and_named_and_training_goes_on(tmp_path,
     recipe.data.max_lost = 0.2
     with caplog.at_level(logging.WARNING):
         train(recipe)
-    rows = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
+    rows = log_rows(tmp_path / "out")
     warned = [r.getMessage() for r in caplog.records if r.getMessage().startswith("cut left out: ")]
     assert rows[-2]["step"] == 12 and rows[-2]["lost_cuts"] == len(warned) >= 2
     assert {w.split(": ")[1] for w in warned} == {"train-3", "train-5"} and all(".wav" in w for w in warned)

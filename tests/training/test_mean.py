@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ranks import in_ranks
-from tiny_run import RATE, Seen, make_recipe
+from tiny_run import RATE, Seen, log_rows, make_recipe
 
 from recipes.train_aed import train
 from speech.data.asr import ASRStream
@@ -31,7 +31,7 @@ class Fixed(list):
 def sgd(model, config, max_steps):
     """Adam would turn the rounding of gradients that are zero into steps of full size."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    return {"optimizer": optimizer}
 
 
 def weights_after(corpus, out, plan, accumulate=1, devices=1):
@@ -55,9 +55,10 @@ def weights_after(corpus, out, plan, accumulate=1, devices=1):
 def union(corpus, tmp_path_factory):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    weights = weights_after(corpus, tmp_path_factory.mktemp("union"), [a + b for a, b in GROUPS])
+    out = tmp_path_factory.mktemp("union")
+    weights = weights_after(corpus, out, [a + b for a, b in GROUPS])
     torch.set_num_threads(threads)
-    return weights
+    return weights, log_rows(out)[-1]
 
 
 def assert_same(ours, theirs):
@@ -66,7 +67,7 @@ def assert_same(ours, theirs):
 
 
 def test_accumulated_batches_are_one_batch(corpus, union, tmp_path):
-    assert_same(weights_after(corpus, tmp_path, [batch for pair in GROUPS for batch in pair], accumulate=2), union)
+    assert_same(weights_after(corpus, tmp_path, [batch for pair in GROUPS for batch in pair], accumulate=2), union[0])
 
 
 def test_two_ranks_are_one_batch(corpus, union, tmp_path):
@@ -76,7 +77,8 @@ def test_two_ranks_are_one_batch(corpus, union, tmp_path):
 
     assert in_ranks(work) == [0, 0]
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
-    assert_same(ranks[0], union)
+    assert_same(ranks[0], union[0])
+    assert "dev_error" in union[1] and log_rows(tmp_path / "out")[-1] == pytest.approx(union[1], rel=1e-5)
     assert all(torch.equal(ranks[0][name], ranks[1][name]) for name in ranks[0])
 
 

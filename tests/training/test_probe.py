@@ -12,11 +12,10 @@ from tiny_run import make_recipe
 from recipes import find_batch_sizes, make_bins
 from recipes.train_aed import train
 from speech.data.batch_sizes import BatchSizes
-from speech.data.bins import Bins
+from speech.data.bins import Bins, profile_sizes
 from speech.data.corpus import made_for
 from speech.errors import SpeechError
 from speech.text.tokenizer import Tokenizer
-from speech.training import probe
 from speech.training.probe import Prober, device_memory
 
 MIB = 2.0**20
@@ -59,21 +58,21 @@ def test_a_probe_over_the_limit_is_stopped(recipe):
 
 
 def test_dead_hung_and_faulty_probes_are_told_apart(recipe, monkeypatch):
-    monkeypatch.setattr(probe, "_steps", lambda *a: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(Prober, "_steps", lambda *a: os.kill(os.getpid(), signal.SIGKILL))
     assert (prober(recipe)(1.0, 20, 1).outcome, prober(recipe)(1.0, 20, 1).note) == ("dead", "exit code -9")
-    monkeypatch.setattr(probe, "_steps", lambda *a: signal.pause())
+    monkeypatch.setattr(Prober, "_steps", lambda *a: signal.pause())
     assert prober(recipe, timeout=0.3)(1.0, 20, 1).outcome == "timeout"
 
     def fail(*a):
         raise KeyError("x")
 
-    monkeypatch.setattr(probe, "_steps", fail)
+    monkeypatch.setattr(Prober, "_steps", fail)
     assert prober(recipe)(1.0, 20, 1).note == "KeyError: 'x'"
 
     def full(*a):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(probe, "_steps", full)
+    monkeypatch.setattr(Prober, "_steps", full)
     assert prober(recipe)(1.0, 20, 1).outcome == "oom"
 
 
@@ -85,7 +84,7 @@ def test_bins_and_sizes_are_made_and_trained_with(recipe, corpus, tmp_path, caps
     out = capsys.readouterr().out
     tokenizer = Tokenizer.load(recipe.data.tokenizer)
     bins = Bins.load(recipe.data.bins, made_for(tokenizer, recipe.data, 64))
-    found = BatchSizes.load(recipe.data.batch_sizes, bins, device_memory(recipe))
+    found = BatchSizes.load(recipe.data.batch_sizes, device_memory(recipe))
     assert len(found.sizes) == len(bins.edges) and min(found.sizes) >= 1 and "confirmed by 50 steps" in out
     assert found.sizes[0] >= found.sizes[-1]
     train(recipe)
@@ -103,17 +102,15 @@ def test_a_profile_of_another_model_or_bins_is_refused_unless_forced(recipe, tmp
     recipe.data.force_batch_sizes = True
     recipe.train = replace(recipe.train, max_steps=2)
     train(recipe)
-    with pytest.raises(SpeechError, match="7 sizes for"):
-        BatchSizes((4,) * 7, device_memory(recipe), 1.0, []).save(tmp_path / "sizes.json")
-        BatchSizes.load(tmp_path / "sizes.json", bins, device_memory(recipe))
+    with pytest.raises(SpeechError, match="data.batch_sizes has 7 sizes for"):
+        profile_sizes(bins, [4] * 7)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"sizes": [1]}'])
 def test_a_file_that_is_no_profile_is_named(recipe, tmp_path, text):
     (tmp_path / "bad.json").write_text(text)
-    bins = Bins((1.0,), ((5,),), (9.0,), {}, {})
     with pytest.raises(SpeechError, match="bad.json: not such a file"):
-        BatchSizes.load(tmp_path / "bad.json", bins, {})
+        BatchSizes.load(tmp_path / "bad.json", {})
 
 
 def test_the_gpu_is_asked_in_another_process(recipe, tmp_path, monkeypatch):

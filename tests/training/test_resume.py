@@ -6,40 +6,22 @@ import shutil
 import signal
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_run import WORDS, Seen, make_recipe, sine_cut
+from tiny_run import WORDS, Crash, Seen, crash, last_weights, log_rows, make_recipe, seen_in, sine_cut
 
 from recipes.train_aed import train
 from speech.data.manifests import save_manifest
 from speech.errors import SpeechError
 from speech.text.tokenizer import Tokenizer
+from speech.training.aed_task import AEDTask
 from speech.training.callbacks import Stopped
 from speech.training.run import changes
 
 
-class Crash(Exception):
-    pass
-
-
-def crash():
-    raise Crash
-
-
 def terminate():
     signal.raise_signal(signal.SIGTERM)
-
-
-def weights(out: Path, step: int = 12) -> bytes:
-    return (out / f"checkpoints/step-{step:08d}/model.safetensors").read_bytes()
-
-
-def log_rows(out: Path) -> list[dict]:
-    """What the log says of the losses, without the speed."""
-    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "audio_s_per_s"} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +29,9 @@ def whole(corpus, tmp_path_factory):
     """Uninterrupted runs by accumulate: (batches seen, log rows, folder)."""
     runs = {}
     for accumulate in (1, 2):
-        out, seen = tmp_path_factory.mktemp("whole"), Seen()
-        with pytest.MonkeyPatch.context() as patch:
-            seen.watch(patch)
-            train(make_recipe(corpus, out, accumulate=accumulate))
-        runs[accumulate] = (list(seen), log_rows(out), out)
+        out = tmp_path_factory.mktemp("whole")
+        seen = seen_in(train, make_recipe(corpus, out, accumulate=accumulate), AEDTask)
+        runs[accumulate] = (seen, log_rows(out), out)
     return runs
 
 
@@ -74,7 +54,7 @@ def test_a_resumed_run_is_the_run_that_would_have_been(
     seen.watch(monkeypatch)
     train(recipe)
     assert first[:resumed_at] + list(seen) == batches
-    assert weights(tmp_path) == weights(reference)
+    assert last_weights(tmp_path) == last_weights(reference)
     assert (tmp_path / "model/model.safetensors").read_bytes() == (reference / "model/model.safetensors").read_bytes()
     assert log_rows(tmp_path) == rows
 
@@ -123,7 +103,7 @@ def test_kill_9_at_random_moments_changes_nothing(corpus, whole, tmp_path):
     assert process.exitcode == 0
     _, rows, reference = whole[1]
     assert log_rows(tmp_path) == rows
-    assert weights(tmp_path) == weights(reference)
+    assert last_weights(tmp_path) == last_weights(reference)
 
 
 def test_a_finished_run_started_again_ends_at_once(corpus, whole, tmp_path, monkeypatch):

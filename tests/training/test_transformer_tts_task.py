@@ -1,10 +1,9 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_run import RATE, WORDS
+from tiny_run import RATE, WORDS, last_weights, log_rows, seen_in, short_run
 
 from recipes.train_transformer_tts import train
 from speech.data.arrays import save_arrays
@@ -16,17 +15,12 @@ from speech.text.phoneme_table import PhonemeTable
 from speech.text.phoneme_tokenizer import PhonemeTokenizer
 from speech.text.phonemes import load_phonemizer
 from speech.training.config import OptimConfig, TrainConfig
-from speech.training.transformer_tts_recipe import TransformerTTSRecipe
 from speech.training.transformer_tts_task import TransformerTTSTask
-from speech.training.voice_config import VoiceDataConfig
+from speech.training.voice_config import TransformerTTSRecipe, VoiceDataConfig
 from speech.voice_folder import load_voice
 from speech.voice_parts import VoiceParts, save_parts
 
-HOP, LAST = 64, "checkpoints/step-00000006/model.safetensors"
-
-
-class Crash(Exception):
-    pass
+HOP = 64
 
 
 @pytest.fixture(scope="session")
@@ -50,15 +44,6 @@ def make_recipe(
     voice: Path, out: Path, durations: bool = True, loss: dict | None = None, **run
 ) -> TransformerTTSRecipe:
     """6 steps, every loss in the log, a checkpoint every second step, reduction 2."""
-    config = TrainConfig(
-        out=str(out),
-        max_steps=6,
-        valid_every_steps=3,
-        save_every_steps=2,
-        log_every_steps=1,
-        accelerator="cpu",
-        threads=1,
-    )
     mel = MelConfig(sample_rate=RATE, n_fft=256, win=256, hop=HOP, n_mels=20, high_hz=0.0)
     sizes = dict(d_model=16, n_heads=2, encoder_layers=1, decoder_layers=2, d_ff=32, encoder_convs=1)
     return TransformerTTSRecipe(
@@ -72,52 +57,23 @@ def make_recipe(
         ),
         optim=OptimConfig(lr=3e-3, warmup_steps=2),
         loss=TransformerTTSLossConfig(guided_focus=(0.0, 1.0), **(loss or {})),
-        train=replace(config, **run),
+        train=short_run(TrainConfig, out, 6, **run),
         durations=str(voice / "durations.npz") if durations else "",
     )
-
-
-def watch(patch, at: int | None = None) -> list:
-    """(ids, loss as hex) of every batch from now on; a crash in batch `at`, counted from 0."""
-    original, seen = TransformerTTSTask.training_step, []
-
-    def training_step(task, batch, batch_idx):
-        if len(seen) == at:
-            raise Crash
-        out = original(task, batch, batch_idx)
-        seen.append((tuple(batch.ids), float(out["loss"].detach()).hex()))
-        return out
-
-    patch.setattr(TransformerTTSTask, "training_step", training_step)
-    return seen
-
-
-def rows(out: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "audio_s_per_s"} for row in lines]
 
 
 @pytest.fixture(scope="module")
 def whole(voice, tmp_path_factory) -> tuple[list, Path]:
     out = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        seen = watch(patch)
-        train(make_recipe(voice, out))
-    return seen, out
+    return seen_in(train, make_recipe(voice, out), TransformerTTSTask), out
 
 
 def test_a_resumed_run_is_the_run_that_would_have_been(voice, whole, tmp_path):
     batches, reference = whole
-    with pytest.MonkeyPatch.context() as patch:
-        first = watch(patch, 5)
-        with pytest.raises(Crash):
-            train(make_recipe(voice, tmp_path))
-    with pytest.MonkeyPatch.context() as patch:
-        rest = watch(patch)
-        train(make_recipe(voice, tmp_path))
-    assert first[:4] + rest == batches
-    assert (tmp_path / LAST).read_bytes() == (reference / LAST).read_bytes()  # with the running focus
-    assert rows(tmp_path) == rows(reference)
+    recipe = make_recipe(voice, tmp_path)
+    assert seen_in(train, recipe, TransformerTTSTask, 5)[:4] + seen_in(train, recipe, TransformerTTSTask) == batches
+    assert last_weights(tmp_path) == last_weights(reference)  # with the running focus
+    assert log_rows(tmp_path) == log_rows(reference)
 
 
 def test_the_loss_is_its_parts_with_the_weight_that_the_focus_leaves(voice, tmp_path):
@@ -130,7 +86,7 @@ def test_the_loss_is_its_parts_with_the_weight_that_the_focus_leaves(voice, tmp_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransformerTTSTask, "training_step", training_step)
         train(make_recipe(voice, tmp_path, loss=dict(guided_weight=9.0, supervised_weight=2.0)))
-    told = [row for row in rows(tmp_path) if "loss" in row]
+    told = [row for row in log_rows(tmp_path) if "loss" in row]
     assert len(told) == 6 and 0 == focus[0] < focus[1] < focus[5] < 1
     for row, f in zip(told, focus, strict=True):
         wanted = row["before"] + row["after"] + row["stop"] + 9 * (1 - f) * row["guided"] + 2 * row["supervised"]
@@ -146,7 +102,7 @@ def test_the_folder_is_a_voice_and_the_log_tells_of_attention(voice, whole):
     phonemes = sum(len(cut.supervisions[0].text.split()) + 2 for cut in cuts)
     assert float(made.model.frames_per_phoneme) == pytest.approx(frames / phonemes)
     assert made.model.mel_std.min() > 0.01 and made.model.mel_mean.abs().max() > 1
-    measured = [row for row in rows(out) if "loss" not in row]
+    measured = [row for row in log_rows(out) if "loss" not in row]
     assert [row["step"] for row in measured] == [3, 6]
     names = ("before", "after", "stop", "guided", "supervised", "focus", "agreement", "agreement_supervised")
     assert measured[0].keys() == {"step", *(f"dev_{name}" for name in names)}
@@ -157,8 +113,8 @@ def test_the_folder_is_a_voice_and_the_log_tells_of_attention(voice, whole):
 def test_durations_can_measure_without_teaching(voice, tmp_path):
     train(make_recipe(voice, tmp_path / "measured", loss=dict(supervised_weight=0.0)))
     train(make_recipe(voice, tmp_path / "alone", durations=False))
-    assert (tmp_path / "measured" / LAST).read_bytes() == (tmp_path / "alone" / LAST).read_bytes()
-    measured, alone = (rows(tmp_path / name) for name in ("measured", "alone"))
+    assert last_weights(tmp_path / "measured") == last_weights(tmp_path / "alone")
+    measured, alone = (log_rows(tmp_path / name) for name in ("measured", "alone"))
     assert measured[-1].keys() - alone[-1].keys() == {"dev_agreement"} and "supervised" not in measured[0]
 
 
@@ -169,7 +125,7 @@ def test_a_run_without_a_diagonal_stops_after_its_picture(voice, tmp_path, name)
     told = rf"^no diagonal at step 6: the best head's {name} on dev is 0\.\d+, below diagonal_{name} 1; see alignment"
     with pytest.raises(SpeechError, match=rf"{told}.*raise diagonal_after_steps 4 to go on$"):
         train(recipe)
-    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, 3, 4, 5, 6, 6]
+    assert [row["step"] for row in log_rows(tmp_path)] == [1, 2, 3, 3, 4, 5, 6, 6]
     assert (tmp_path / "alignment.png").exists()
 
 

@@ -1,5 +1,4 @@
 import copy
-import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from safetensors.torch import load_file
-from tiny_run import RATE
+from tiny_run import RATE, last_weights, log_rows, seen_in, short_run
 
 from recipes.train_vocoder import train
 from speech.data.arrays import Arrays, save_arrays
@@ -17,6 +17,7 @@ from speech.data.config import DataConfig
 from speech.data.corpus import read_corpus
 from speech.data.crops import CropBatch, CropStream
 from speech.data.manifests import load_audio, open_manifest
+from speech.data.sources import fingerprint
 from speech.errors import DataError, SpeechError
 from speech.models.vocos import Vocos
 from speech.models.voice_sound import VoiceSound
@@ -24,7 +25,7 @@ from speech.nn.mel import LogMel
 from speech.nn.mel_config import MelConfig, VocosConfig
 from speech.text.load import load_tokenizer
 from speech.training.config import OptimConfig, TrainConfig
-from speech.training.run import sha256_of
+from speech.training.means import MeanGradient
 from speech.training.vocoder_config import CropConfig, GANConfig, VocoderRecipe, describe_vocoder
 from speech.training.vocoder_task import VocoderTask
 from speech.vocoder_folder import load_vocoder
@@ -32,78 +33,33 @@ from speech.vocoder_folder import load_vocoder
 MEL = MelConfig(sample_rate=RATE, n_fft=256, win=256, hop=64, n_mels=20, high_hz=0.0)
 
 
-class Crash(Exception):
-    pass
-
-
 def make_recipe(corpus: Path, out: Path, **settings) -> VocoderRecipe:
     """8 steps, the discriminators from step 4 on, a checkpoint every second step."""
-    config = TrainConfig(
-        out=str(out),
-        max_steps=8,
-        valid_every_steps=4,
-        save_every_steps=2,
-        log_every_steps=1,
-        accelerator="cpu",
-        threads=1,
-    )
     return VocoderRecipe(
         model=VocosConfig(MEL, d_model=16, n_layers=1, d_ff=32, kernel=5),
         data=CropConfig(str(corpus / "train.jsonl"), str(corpus / "dev.jsonl"), crop_samples=2048, crops=2),
         gan=GANConfig(warmup_share=0.5, period_channels=2, resolution_channels=4),
         optim=OptimConfig(lr=3e-3, warmup_steps=2, clip=100.0),
-        train=replace(config, **settings),
+        train=short_run(TrainConfig, out, 8, **settings),
     )
-
-
-def watch(patch, at: int | None = None) -> list:
-    """(place, ids, loss as hex) of every batch from now on; a crash in batch `at`, counted from 0."""
-    original, seen = VocoderTask.training_step, []
-
-    def training_step(task, batch, batch_idx):
-        if len(seen) == at:
-            raise Crash
-        out = original(task, batch, batch_idx)
-        seen.append((batch.place, tuple(batch.ids), float(out["loss"].detach()).hex()))
-        return out
-
-    patch.setattr(VocoderTask, "training_step", training_step)
-    return seen
-
-
-def rows(out: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "audio_s_per_s"} for row in lines]
 
 
 @pytest.fixture(scope="module")
 def whole(corpus, tmp_path_factory):
     """Uninterrupted runs by accumulate: (batches seen, folder)."""
-    runs = {}
-    for accumulate in (1, 2):
-        out = tmp_path_factory.mktemp("whole")
-        with pytest.MonkeyPatch.context() as patch:
-            seen = watch(patch)
-            train(make_recipe(corpus, out, accumulate=accumulate))
-        runs[accumulate] = seen, out
-    return runs
+    outs = {accumulate: tmp_path_factory.mktemp("whole") for accumulate in (1, 2)}
+    recipes = {accumulate: make_recipe(corpus, out, accumulate=accumulate) for accumulate, out in outs.items()}
+    return {n: (seen_in(train, recipe, VocoderTask), outs[n]) for n, recipe in recipes.items()}
 
 
 @pytest.mark.parametrize("accumulate, batch, resumed_at", [(1, 4, 4), (1, 7, 6), (2, 9, 8)])
 def test_a_resumed_run_is_the_run_that_would_have_been(corpus, whole, tmp_path, accumulate, batch, resumed_at):
     batches, reference = whole[accumulate]
     recipe = make_recipe(corpus, tmp_path, accumulate=accumulate)
-    with pytest.MonkeyPatch.context() as patch:
-        first = watch(patch, batch)
-        with pytest.raises(Crash):
-            train(recipe)
-    with pytest.MonkeyPatch.context() as patch:
-        rest = watch(patch)
-        train(recipe)
-    assert first[:resumed_at] + rest == batches
-    last = "checkpoints/step-00000008/model.safetensors"  # with the discriminators
-    assert (tmp_path / last).read_bytes() == (reference / last).read_bytes()
-    assert rows(tmp_path) == rows(reference)
+    first = seen_in(train, recipe, VocoderTask, crash_at=batch)
+    assert first[:resumed_at] + seen_in(train, recipe, VocoderTask) == batches
+    assert last_weights(tmp_path) == last_weights(reference)  # with the discriminators
+    assert log_rows(tmp_path) == log_rows(reference)
 
 
 def finishing(corpus: Path, out: Path, start: Path, mels: Path, **settings) -> VocoderRecipe:
@@ -127,17 +83,8 @@ def predicted(corpus, tmp_path_factory) -> Path:
 def test_finishing_on_predicted_mels_goes_on_as_if_never_stopped(corpus, whole, predicted, tmp_path):
     start, runs = whole[1][1], [tmp_path / name for name in ("whole", "stopped")]
     recipes = [finishing(corpus, run, start, predicted, max_steps=4) for run in runs]
-    with pytest.MonkeyPatch.context() as patch:
-        batches = watch(patch)
-        train(recipes[0])
-    with pytest.MonkeyPatch.context() as patch:
-        first = watch(patch, 3)
-        with pytest.raises(Crash):
-            train(recipes[1])
-    with pytest.MonkeyPatch.context() as patch:
-        rest = watch(patch)
-        train(recipes[1])
-    assert first[:2] + rest == batches
+    batches = seen_in(train, recipes[0], VocoderTask)
+    assert seen_in(train, recipes[1], VocoderTask, 3)[:2] + seen_in(train, recipes[1], VocoderTask) == batches
     models = [(run / "model/model.safetensors").read_bytes() for run in (*runs, start)]
     assert models[0] == models[1] != models[2]
 
@@ -162,7 +109,7 @@ def test_finishing_begins_with_the_weights_of_the_folder_and_hears_the_mels(corp
 def test_other_mels_are_another_run(corpus, whole, predicted, tmp_path):
     recipe = finishing(corpus, tmp_path, whole[1][1], predicted)
     told = describe_vocoder(recipe)
-    assert told["the initial weights"] == sha256_of(whole[1][1] / "model/model.safetensors")
+    assert told["the initial weights"] == fingerprint(whole[1][1] / "model/model.safetensors")
     other = replace(recipe, data=replace(recipe.data, mels=recipe.init + "/config.json"))
     assert {key for key, value in describe_vocoder(other).items() if value != told[key]} == {"the mels"}
 
@@ -196,8 +143,8 @@ def test_the_mel_of_a_voice_is_that_of_its_vocoder_bit_for_bit(corpus):
 def test_the_log_and_the_folder_say_what_was_trained(whole):
     batches, out = whole[1]
     assert len(batches) == 8
-    train_rows = [row for row in rows(out) if "loss" in row]
-    dev_rows = [row for row in rows(out) if "loss" not in row]
+    train_rows = [row for row in log_rows(out) if "loss" in row]
+    dev_rows = [row for row in log_rows(out) if "loss" not in row]
     for row in train_rows:
         expected = 45 * row["mel"] + row["stft"] + row["adversarial"] + 2 * row["matching"] + row["discriminator"]
         assert row["loss"] == pytest.approx(expected, rel=1e-5)
@@ -233,17 +180,24 @@ def test_accumulated_batches_are_one_batch():
     )
     task = VocoderTask(Vocos(VocosConfig(d_model=8, n_layers=1, d_ff=8)), recipe)
     strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
-    task._trainer = SimpleNamespace(world_size=1, global_step=0, strategy=strategy)  # type: ignore[assignment]
+    trainer = SimpleNamespace(world_size=1, global_step=0, strategy=strategy, accumulate_grad_batches=2)
+    task._trainer = trainer  # type: ignore[assignment]
     waveforms = 0.1 * torch.randn(3, 4096)
     for part in (waveforms[:1], waveforms[1:]):
         batch = CropBatch(part, ["a"] * len(part), [], (0, 0, 0))
         (task.training_step(batch, 0)["loss"] / 2).backward()  # as Lightning does
-    task.on_before_optimizer_step(torch.optim.SGD(task.parameters()))
+    MeanGradient().on_before_optimizer_step(trainer, task, None)
     apart = [p.grad.clone() for p in task.parameters() if p.grad is not None]
     task.zero_grad()
     (task.training_step(CropBatch(waveforms, ["a"] * 3, [], (0, 0, 0)), 0)["loss"] / 3).backward()
     together = [p.grad for p in task.parameters() if p.grad is not None]
     torch.testing.assert_close(apart, together, rtol=1e-3, atol=1e-5)
+
+
+def test_lightning_moves_our_batches():
+    batch = CropBatch(torch.zeros(1, 8), ["a"], [], (0, 0, 0), torch.zeros(1, 1, 4))
+    there = move_data_to_device(batch, torch.device("meta"))
+    assert there.waveforms.is_meta and there.mels.is_meta and there.ids == ["a"]
 
 
 def test_each_side_has_its_own_clip():

@@ -1,13 +1,15 @@
 """A corpus of sine words and a tiny recogniser that trains on it in a second, for the tests of training."""
 
-from dataclasses import replace
+import json
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import pytest
 import soundfile as sf
 from lhotse import MonoCut, Recording, SupervisionSegment
 
-from speech.data.asr import ASRBatch
 from speech.data.config import DataConfig
 from speech.data.manifests import save_manifest
 from speech.nn.config import AEDConfig, DecoderConfig, EncoderConfig, FrontendConfig
@@ -15,6 +17,7 @@ from speech.text.tokenizer import Tokenizer
 from speech.training.aed_task import AEDTask
 from speech.training.config import AEDRecipe, AEDTrainConfig, OptimConfig
 
+T = TypeVar("T")
 RATE = 8000
 WORDS = {"do": 300, "re": 500, "mi": 800, "fa": 1200, "so": 1900}  # Hz
 
@@ -46,8 +49,14 @@ def make_corpus(folder: Path) -> Path:
     return folder
 
 
+def short_run(kind: type[T], out: Path, steps: int, **train) -> T:
+    """By default validated in the middle and at the end, all losses logged, a checkpoint every second step."""
+    values = dict(max_steps=steps, valid_every_steps=steps // 2, save_every_steps=2, log_every_steps=1)
+    return kind(out=str(out), **{**values, "accelerator": "cpu", "threads": 1, **train})
+
+
 def make_recipe(corpus: Path, out: Path, **train) -> AEDRecipe:
-    """12 steps over 3 epochs, every loss in the log, a checkpoint every second step."""
+    """12 steps over 3 epochs."""
     size = dict(d_model=16, n_layers=1, n_heads=2, d_ff=32, dropout=0.1)
     data = DataConfig(
         train=str(corpus / "train.jsonl"),
@@ -57,15 +66,6 @@ def make_recipe(corpus: Path, out: Path, **train) -> AEDRecipe:
         quadratic_seconds=0.0,
         pool_cuts=20,
     )
-    config = AEDTrainConfig(
-        out=str(out),
-        max_steps=12,
-        valid_every_steps=6,
-        save_every_steps=2,
-        log_every_steps=1,
-        accelerator="cpu",
-        threads=1,
-    )
     return AEDRecipe(
         model=AEDConfig(
             FrontendConfig(sample_rate=RATE, n_mels=20),
@@ -74,23 +74,50 @@ def make_recipe(corpus: Path, out: Path, **train) -> AEDRecipe:
         ),
         data=data,
         optim=OptimConfig(lr=3e-3, warmup_steps=4),
-        train=replace(config, **train),
+        train=short_run(AEDTrainConfig, out, 12, **train),
     )
+
+
+class Crash(Exception):
+    pass
+
+
+def crash():
+    raise Crash
 
 
 class Seen(list):
     """(epoch, pool, index, ids, loss as hex) of every batch that training has met, in order."""
 
-    def watch(self, monkeypatch, at: int | None = None, act=lambda: None) -> None:
+    def watch(self, monkeypatch, at: int | None = None, act=lambda: None, task=AEDTask) -> None:
         """Record from now on, and call `act` in the forward pass of batch `at`, counted from 0."""
-        original, seen = AEDTask.training_step, self
+        original, seen = task.training_step, self
         self.clear()
 
-        def training_step(task: AEDTask, batch: ASRBatch, batch_idx: int):
+        def training_step(task, batch, batch_idx: int):
             if len(seen) == at:
                 act()
             out = original(task, batch, batch_idx)
             seen.append((*batch.place, tuple(batch.ids), float(out["loss"].detach()).hex()))
             return out
 
-        monkeypatch.setattr(AEDTask, "training_step", training_step)
+        monkeypatch.setattr(task, "training_step", training_step)
+
+
+def seen_in(train, recipe, task, crash_at: int | None = None) -> list:
+    """What `Seen` records of a training, or of one that crashes in that batch."""
+    seen = Seen()
+    with pytest.MonkeyPatch.context() as patch, nullcontext() if crash_at is None else pytest.raises(Crash):
+        seen.watch(patch, crash_at, crash, task)
+        train(recipe)
+    return list(seen)
+
+
+def log_rows(out: Path) -> list[dict]:
+    """What the log says of the losses, without the speed."""
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "audio_s_per_s"} for row in rows]
+
+
+def last_weights(out: Path) -> bytes:
+    return (max((out / "checkpoints").glob("step-*")) / "model.safetensors").read_bytes()
