@@ -7,34 +7,49 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from serve.errors import ApiError
 from serve.limits import Limits
 from serve.metrics import Metrics
-from serve.sandbox import Decoded
+from serve.sandbox import Decoded, Sandbox
 from speech.errors import SpeechError
 from speech.request import Request
-from speech.talker import Manner, Talker
+from speech.talker import Manner, Spoken, Talker
 from speech.transcriber import Transcriber
 
 log = logging.getLogger(__name__)
+PARTLY_BATCH = 1  # pieces of a recording whose client waits for each
 
 
 class _Dropped(Exception):
     """Nobody waits any longer for what is being done."""
 
 
-class Job:
-    """A request at a model. Its parts come to the event loop that asked; leaving the context drops what is left."""
+class Partial(NamedTuple):
+    """What is known of a long recording."""
 
-    def __init__(self, what: Decoded | str, how: Request | Manner):
-        self.what, self.how = what, how
-        self.answered = self.dropped = False
-        self.begin, self.loop = time.monotonic(), asyncio.get_running_loop()
+    text: str  # it only grows
+    seconds: float  # that are done
+
+
+class Job:
+    """A request at a model: an iterator over its parts for the event loop that asked. Leaving its context drops it.
+
+    A recording has one part, its Transcript, and with `partly` Partials before it; a text has its sentences as Spoken,
+    with the silence between them.
+    """
+
+    def __init__(self, what: Any, how: Any, seconds: float, partly: bool):
+        self.what, self.how, self.partly = what, how, partly
+        self.ended = self.dropped = False
+        self.loop = asyncio.get_running_loop()
+        self.begin, self.until = time.monotonic(), self.loop.time() + seconds
         self.parts: asyncio.Queue[Any] = asyncio.Queue()
-        self.sentences: Iterator[tuple[np.ndarray, list[str]]] | None = None
+        self.sentences: Iterator[Spoken] | None = None
 
     def __enter__(self) -> "Job":
         return self
@@ -43,13 +58,20 @@ class Job:
         self.dropped = True
 
     def send(self, part: Any) -> None:
-        self.answered = True
         if not self.dropped:  # else its loop may be closed
             self.loop.call_soon_threadsafe(self.parts.put_nowait, part)
 
-    async def next(self) -> Any:
-        """The Transcript of a recording; of a text [samples] by sentences, then None. Raises faults."""
-        part = await self.parts.get()
+    def end(self, why: Exception | None = None) -> None:
+        self.ended = True
+        self.send(why or StopAsyncIteration())
+
+    def __aiter__(self) -> "Job":
+        return self
+
+    async def __anext__(self) -> Any:
+        """Raises faults, and TimeoutError when the time of a request is over."""
+        async with asyncio.timeout_at(self.until):
+            part = await self.parts.get()
         if isinstance(part, Exception):
             raise part
         return part
@@ -58,8 +80,8 @@ class Job:
 class Worker(ABC):
     """The thread that alone touches a model."""
 
-    def __init__(self, name: str, limits: Limits, metrics: Metrics):
-        self.name, self.limits, self.metrics = name, limits, metrics
+    def __init__(self, name: str, model: Any, limits: Limits, metrics: Metrics):
+        self.name, self.model, self.limits, self.metrics = name, model, limits, metrics
         self.waiting: deque[Job] = deque()
         self.changed = threading.Condition()
         self.closed = False
@@ -73,11 +95,15 @@ class Worker(ABC):
     @abstractmethod
     def _do(self, jobs: list[Job]) -> None: ...
 
-    def add(self, job: Job) -> Job:
+    def ask(self, what: Decoded | str, how: Request | Manner, partly: bool = False) -> Job:
+        job = Job(what, how, self.limits.request_seconds, partly)
+        self._add(job)
+        return job
+
+    def _add(self, job: Job) -> None:
         with self.changed:
             self.waiting.append(job)
             self.changed.notify()
-        return job
 
     def close(self) -> None:
         with self.changed:
@@ -92,19 +118,21 @@ class Worker(ABC):
                 if self.closed:
                     return
                 jobs = self._take()
-            self._try([job for job in jobs if not job.dropped])
+            self._try(jobs)
+            jobs.clear()  # a recording that is answered is not kept until the next comes
 
     def _try(self, jobs: list[Job]) -> None:
+        jobs = [job for job in jobs if not job.dropped]
         try:
             if jobs:
                 self._do(jobs)
         except _Dropped:
             pass
         except Exception as error:
-            left = [job for job in jobs if not job.answered or job.sentences]
+            left = [job for job in jobs if not job.ended]
             if len(left) < 2 or isinstance(error, SpeechError):
                 for job in left:
-                    job.send(error)
+                    job.end(error)
             else:
                 log.exception("%s: a batch failed, its recordings are tried alone", self.name)
                 for job in left:
@@ -114,12 +142,9 @@ class Worker(ABC):
 class Listener(Worker):
     """A recogniser. A batch holds recordings with the same settings; long ones go alone and let others in between."""
 
-    def __init__(self, name: str, model: Transcriber, limits: Limits, metrics: Metrics):
-        self.model = model
-        super().__init__(name, limits, metrics)
+    model: Transcriber
 
     def _long(self, job: Job) -> bool:
-        assert isinstance(job.what, Decoded)
         return job.what.seconds > self.model.generation.max_seconds
 
     def _take(self) -> list[Job]:
@@ -130,66 +155,86 @@ class Listener(Worker):
         return self._short()
 
     def _short(self) -> list[Job]:
-        first = next((job for job in self.waiting if not self._long(job)), None)
-        if first is None:
-            return []
-        alike = [job for job in self.waiting if job.how == first.how and not self._long(job)]
+        """The oldest and those nearest to it in length, so that little is padded."""
+        short = [job for job in self.waiting if not self._long(job)]
+        alike = [job for job in short if job.how == short[0].how]
+        alike.sort(key=lambda job: abs(job.what.seconds - short[0].what.seconds))
         for job in alike[: self.limits.batch_size]:
             self.waiting.remove(job)
         return alike[: self.limits.batch_size]
 
     def _do(self, jobs: list[Job]) -> None:
+        job, long, done = jobs[0], self._long(jobs[0]), 0.0
+
         def between(seconds: float) -> None:
+            nonlocal done
+            done += seconds
             self.metrics.add("audio_seconds_total", seconds, model=self.name)
             if self.closed or all(job.dropped for job in jobs):
                 raise _Dropped
-            if self._long(jobs[0]):
+            if long:
                 with self.changed:
                     others = self._short()
-                self._try([job for job in others if not job.dropped])
+                self._try(others)
+
+        def partial(_: int, text: str) -> None:
+            job.send(Partial(text, done))
 
         self.metrics.add("batches_total", model=self.name)
-        found = self.model.transcribe_each(
-            [job.what for job in jobs],  # type: ignore[misc]
-            jobs[0].how,  # type: ignore[arg-type]
-            self.limits.batch_size,
-            progress=between,
-        )
-        for index, result in found:
+        how: dict[str, Any] = {"batch_size": self.limits.batch_size, "progress": between}
+        if job.partly and long:
+            how |= {"batch_size": PARTLY_BATCH, "partial": partial}
+        for index, result in self.model.transcribe_each([job.what for job in jobs], job.how, **how):
             jobs[index].send(result)
+            jobs[index].end()
 
 
 class Speaker(Worker):
     """A voice: a sentence of one text, then one of the next."""
 
-    def __init__(self, name: str, model: Talker, limits: Limits, metrics: Metrics):
-        self.model = model
-        super().__init__(name, limits, metrics)
+    model: Talker
+
+    def ask(self, what: str, how: Manner) -> Job:  # type: ignore[override]
+        if len(what) > (most := self.limits.characters):
+            raise ApiError(
+                400, f"input: {len(what)} characters, the limit is {most}", "string_above_max_length", "input"
+            )
+        return super().ask(what, how)
 
     def _take(self) -> list[Job]:
         return [self.waiting.popleft()]
 
     def _do(self, jobs: list[Job]) -> None:
-        job = jobs[0]
+        job, silence = jobs[0], 0.0
         if job.sentences is None:
-            job.sentences = self.model.stream(job.what, job.how)  # type: ignore[arg-type]
-        part = next(job.sentences, None)
-        job.send(None if part is None else part[0])
-        if part is not None:
-            self.metrics.add("audio_seconds_total", len(part[0]) / self.model.sample_rate, model=self.name)
-            self.add(job)
+            job.sentences = self.model.speak(job.what, job.how)
+        else:
+            silence = job.how.sentence_silence * self.model.sample_rate
+        said = next(job.sentences, None)
+        if said is None:
+            return job.end()
+        job.send(replace(said, waveform=np.pad(said.waveform, (round(silence), 0))))
+        self.metrics.add("audio_seconds_total", len(said.waveform) / self.model.sample_rate, model=self.name)
+        self._add(job)
 
 
 class Engine:
-    """Models by name, each with its worker."""
+    """Models by name, each with its worker, and the processes that decode for them."""
 
     def __init__(self, models: Mapping[str, Transcriber | Talker], limits: Limits = Limits()):  # noqa: B008 - frozen
-        self.limits, self.metrics = limits, Metrics()
+        self.limits, self.metrics, self.sandbox = limits, Metrics(), Sandbox(limits)
+        self.decoding = asyncio.Semaphore(limits.decoders)  # who waits for a process keeps no thread
         self.workers: dict[str, Listener | Speaker] = {}
         for name, model in models.items():
             kind = Listener if isinstance(model, Transcriber) else Speaker
-            self.workers[name] = kind(name, model, limits, self.metrics)  # type: ignore[arg-type]
+            self.workers[name] = kind(name, model, limits, self.metrics)
+
+    async def decode(self, upload: BinaryIO, sample_rate: int) -> Decoded:
+        """Raises what `Sandbox.decode` does."""
+        async with self.decoding:
+            return await asyncio.to_thread(self.sandbox.decode, upload, sample_rate)
 
     def close(self) -> None:
         for worker in self.workers.values():
             worker.close()
+        self.sandbox.close()

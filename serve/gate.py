@@ -1,11 +1,14 @@
 """The door of the server: keys, places, bytes, request ids and counts."""
 
 import asyncio
+import base64
+import binascii
 import hmac
 import logging
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,12 +18,13 @@ from serve.limits import Limits
 from serve.metrics import Metrics
 
 log = logging.getLogger(__name__)
-WORK = "/v1/audio/"
+API, WORK, FREE = "/v1/", "/v1/audio/", "/health"
 UNREAD_TIMES = 4  # of a limit: what is read and thrown away, since a client that still sends sees no answer
 
 
 class Gate:
-    """ASGI middleware. `keys` empty: everybody may come in."""
+    """ASGI middleware. Without keys everybody may come in; with them all but /health wants one: as Bearer or, outside
+    of the API, as a password, for which browsers ask."""
 
     def __init__(self, app: ASGIApp, limits: Limits, keys: Sequence[str], metrics: Metrics):
         self.app, self.limits, self.keys, self.metrics = app, limits, keys, metrics
@@ -28,33 +32,43 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        visit = Visit(scope, receive, send, self.limits)
-        work = scope["path"].startswith(WORK)
+        visit, work = Visit(scope, receive, send, self.limits), scope["path"].startswith(WORK)
+        fault = self._refusal(scope, work)
+        held = work and fault is None
+        self.metrics.inside += held
         try:
-            if fault := self._refusal(scope, work):
-                return await fault.response(scope, visit.receive, visit.send)
-            self.metrics.inside += work
-            try:
-                await self.app(scope, visit.receive, visit.send)
-            except Exception as error:
-                if visit.status:
-                    raise  # what is sent is cut off
-                await told(error).response(scope, visit.receive, visit.send)
-            finally:
-                self.metrics.inside -= work
+            await (fault.response if fault else self.app)(scope, visit.receive, visit.send)
+        except Exception as error:
+            if visit.status:
+                raise  # what is sent is cut off
+            await told(error).response(scope, visit.receive, visit.send)
         finally:
+            self.metrics.inside -= held
             path = getattr(scope.get("route"), "path", "other")
-            self.metrics.add("requests_total", path=path, status=visit.status)
+            self.metrics.add("requests_total", path=path, status=visit.status or 499)  # the client has left
             self.metrics.add("request_seconds_total", time.perf_counter() - visit.begin, path=path)
 
     def _refusal(self, scope: Scope, work: bool) -> ApiError | None:
-        if self.keys and (scope["path"].startswith("/v1/") or scope["path"] == "/metrics"):
-            given = Headers(scope=scope).get("authorization", "").removeprefix("Bearer ").encode()
+        if self.keys and scope["path"] != FREE:
+            page = not scope["path"].startswith(API)
+            given = _key(Headers(scope=scope).get("authorization", ""), page)
             if not any([hmac.compare_digest(given, key.encode()) for key in self.keys]):
-                return ApiError(401, "no such API key", "invalid_api_key", www_authenticate="Bearer")
+                kind = 'Basic realm="an API key is the password", charset="UTF-8"' if page else "Bearer"
+                return ApiError(401, "no such API key", "invalid_api_key", www_authenticate=kind)
         if work and self.metrics.inside >= self.limits.requests:
             return ApiError(429, f"{self.metrics.inside} requests are here, come again", "queue_full", retry_after="1")
         return None
+
+
+def _key(header: str, page: bool) -> bytes:
+    """That of an Authorization header. Never a password for the API: browsers add those to forms of other pages."""
+    kind, _, value = header.partition(" ")
+    if kind.lower() == "bearer":
+        return value.encode("latin-1")
+    if page and kind.lower() == "basic":
+        with suppress(binascii.Error):
+            return base64.b64decode(value).partition(b":")[2]
+    return b""
 
 
 class Visit:

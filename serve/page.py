@@ -12,8 +12,6 @@ from serve import errors
 from serve.errors import ApiError
 from speech.errors import SpeechError
 
-ONE_AT_A_TIME = "model"  # events with this concurrency_id wait for each other
-
 
 @contextmanager
 def told() -> Iterator[None]:

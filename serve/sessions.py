@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import redirect_stdout
+from functools import cache
 from importlib import metadata
 from io import StringIO
 from pathlib import Path
@@ -42,8 +43,14 @@ def pick_provider(device: str) -> str:
         return CUDA
     if device == "cuda":
         raise SpeechError(f"device cuda cannot be used: {reason}; or choose device cpu")
-    log.warning("no CUDA (%s): running on the CPU", reason)
+    _warn(reason)
     return CPU
+
+
+@cache
+def _warn(reason: str) -> None:
+    """Once, however many models there are."""
+    log.warning("no CUDA (%s): running on the CPU", reason)
 
 
 def cuda_fault() -> str | None:

@@ -1,78 +1,57 @@
 """Recordings and a live microphone to text."""
 
+import asyncio
 from dataclasses import replace
-from typing import BinaryIO, cast
 
 import gradio as gr
 import numpy as np
+import soundfile as sf
 
-from serve.page import ONE_AT_A_TIME, cached, told
+from serve.engine import Engine, Listener, Partial
+from serve.page import cached, told
 from serve.pictures import transcript_picture
-from serve.sandbox import Decoded, Sandbox
-from speech.errors import AudioError, SpeechError
+from serve.sandbox import Decoded
+from speech.errors import SpeechError
 from speech.request import Request, parse_hotwords
 from speech.text.prompt import FORMATS
 from speech.transcriber import Transcriber
 from speech.transcript import WRITERS, Transcript
 
 LIVE_SECONDS = 20.0  # recognised anew with each second that comes in
-BATCH = 4  # small, so that the progress of long recordings moves
 MAX_BEAM = 16
 
 
-def translates(model: Transcriber) -> bool:
-    return "target_language" in FORMATS[model.generation.prompt_format] and len(model.tokenizer.languages) > 1
-
-
-def transcribe(model: Transcriber, sound: BinaryIO, seconds: float, request: Request, progress: gr.Progress) -> tuple:
-    """Text, picture, a file of each format, subtitles."""
-    done = 0.0
-
-    def moved(more: float) -> None:
-        nonlocal done
-        done += more
-        progress((round(done), max(round(seconds), round(done))), unit="s of audio")
-
-    _, found = next(model.transcribe_each([sound], request, BATCH, progress=moved))
-    if isinstance(found, AudioError):
-        raise found
+def shown(found: Transcript, sound: Decoded) -> tuple:
+    """Text, picture, a file of each format, subtitles for the player."""
     files = [cached(found.render(name).encode(), f"transcript.{name}") for name in WRITERS]
     sound.seek(0)
-    return found.text, transcript_picture(found, sound), *files, _subtitles(found)
+    subtitles = [{"text": s.text, "timestamp": [s.start, s.end]} for s in found.segments]
+    return found.text, transcript_picture(found, sound), *files, gr.update(subtitles=subtitles)
 
 
-def _subtitles(found: Transcript) -> dict:
-    """An update of the player."""
-    return gr.update(subtitles=[{"text": s.text, "timestamp": [s.start, s.end]} for s in found.segments])
-
-
-def hear_more(model: Transcriber, chunk: BinaryIO, heard: np.ndarray | None, request: Request) -> tuple:
-    """The last seconds of the microphone with this chunk, and their text."""
+def last_seconds(model: Transcriber, chunk: Decoded, heard: np.ndarray | None) -> tuple[np.ndarray, Decoded]:
+    """Of the microphone with this chunk: [samples], and the same as a recording."""
     new = model.load(chunk)
     heard = (new if heard is None else np.concatenate([heard, new]))[-round(LIVE_SECONDS * model.sample_rate) :]
-    found = model.transcribe(heard, sampling_rate=model.sample_rate, **vars(request))
-    assert isinstance(found, Transcript)
-    return heard, found.text
+    sound = Decoded()
+    sf.write(sound, heard, model.sample_rate, "FLOAT", format="WAV")
+    sound.seek(0)
+    sound.seconds = len(heard) / model.sample_rate
+    return heard, sound
 
 
-def add_transcribe_tab(model: Transcriber, sandbox: Sandbox, examples: list[str]) -> None:
+def add_transcribe_tab(listener: Listener, engine: Engine, examples: list[str]) -> None:
+    model = listener.model
     languages = model.tokenizer.languages
     with gr.Row():
         with gr.Column(min_width=300):
-            audio = gr.Audio(
-                sources=["upload", "microphone"],
-                type="filepath",
-                label="Recording",
-                editable=False,
-                buttons=["download"],
-            )
+            audio = gr.Audio(type="filepath", label="Recording", editable=False, buttons=["download"])
             with gr.Accordion("Options", open=False):
                 several = len(languages) > 1
+                both = several and "target_language" in FORMATS[model.generation.prompt_format]
                 language = gr.Dropdown(languages, value=model.generation.language, label="Language", visible=several)
-                task = gr.Radio(
-                    ["transcribe", "translate"], value="transcribe", label="Task", visible=translates(model)
-                )
-                to = gr.Dropdown(languages, value="en", label="Translate into", visible=translates(model))
+                task = gr.Radio(["transcribe", "translate"], value="transcribe", label="Task", visible=both)
+                to = gr.Dropdown(languages, value="en", label="Translate into", visible=both)
                 beam = gr.Slider(1, MAX_BEAM, model.generation.beam_size, step=1, label="Beam", info="1 is quickest")
                 hotwords = gr.Textbox("", label="Hot words", info="such as: Nguyen, Kuala Lumpur:2")
             button = gr.Button("Transcribe", variant="primary")
@@ -88,33 +67,39 @@ def add_transcribe_tab(model: Transcriber, sandbox: Sandbox, examples: list[str]
             with gr.Row():
                 files = [gr.DownloadButton(name, size="sm", min_width=40) for name in WRITERS]
 
-    def decoded(path: str | None) -> Decoded:
+    async def decoded(path: str | None) -> Decoded:
         if path is None:
             raise SpeechError("give a recording first: upload a file or use the microphone")
         with open(path, "rb") as file:
-            return sandbox.decode(file, model.sample_rate)
+            return await engine.decode(file, model.sample_rate)
 
     def request(language: str | None, task: str, to: str, beam: float, hotwords: str | None) -> Request:
         asked = Request(language, beam_size=int(beam), hotwords=parse_hotwords(hotwords or ""), word_timestamps=True)
         return replace(asked, task=task, target_language=to) if task == "translate" else asked
 
-    def on_file(path, language, task, to, beam, hotwords, progress=gr.Progress()):  # noqa: B008 - how gradio takes it
-        with told(), decoded(path) as sound:
-            asked = request(language, task, to, beam, hotwords)
-            return transcribe(model, cast(BinaryIO, sound), sound.seconds, asked, progress)
+    async def on_file(path, language, task, to, beam, hotwords, progress=gr.Progress()):  # noqa: B008 - gradio's way
+        with told(), await decoded(path) as sound:
+            with listener.ask(sound, request(language, task, to, beam, hotwords), partly=True) as job:
+                async for part in job:
+                    if isinstance(part, Partial):
+                        done = round(part.seconds)
+                        progress((done, max(round(sound.seconds), done)), unit="s of audio")
+                        yield {text: part.text}
+                    else:
+                        yield await asyncio.to_thread(shown, part, sound)
 
-    def on_chunk(path, heard, *options):
-        with told(), decoded(path) as sound:
-            return hear_more(model, cast(BinaryIO, sound), heard, request(*options))
+    async def on_chunk(path, heard, *options):
+        with told(), await decoded(path) as chunk:
+            heard, sound = last_seconds(model, chunk, heard)
+            with sound, listener.ask(sound, request(*options)) as job:
+                return heard, (await anext(job)).text
 
     options = [language, task, to, beam, hotwords]
-    button.click(
-        on_file, [audio, *options], [text, picture, *files, audio],
-        api_name="transcribe", concurrency_id=ONE_AT_A_TIME, show_progress_on=[text],
-    )  # fmt: skip
+    out = [text, picture, *files, audio]
+    button.click(on_file, [audio, *options], out, api_name="transcribe", show_progress_on=[text])
     live.start_recording(lambda: (None, ""), None, [gathered, partial], api_visibility="private")
     live.stream(
         on_chunk, [live, gathered, *options], [gathered, partial], stream_every=1.0, time_limit=300,
-        api_visibility="private", concurrency_id=ONE_AT_A_TIME, show_progress="hidden",
+        api_visibility="private", show_progress="hidden",
     )  # fmt: skip
     audio.input(lambda: gr.update(subtitles=[]), None, audio, api_visibility="private")

@@ -77,7 +77,7 @@ class OnnxTranscriber(Transcriber):
         memory = {name: value for name, value in found.items() if name.startswith("cross_")}
         return Encoded(found["encoded"], found["frames"], memory)
 
-    def step(self, encoded: Encoded, with_attention: bool) -> Step:
+    def step(self, encoded: Encoded, with_attention: bool = False) -> Step:
         assert not with_attention, "the exported decoder gives no attention"
         return Step(self.decoder, encoded.memory, encoded.frames)
 

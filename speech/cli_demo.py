@@ -1,7 +1,7 @@
 """`speech demo`: a page in the browser that transcribes and speaks."""
 
 import argparse
-import signal
+import logging
 from pathlib import Path
 
 from speech.errors import SpeechError
@@ -48,24 +48,12 @@ def models(recognizer: str | None, voice: str | None) -> tuple[dict[str, Path], 
 
 
 def demo(args: argparse.Namespace) -> int:
-    import uvicorn
-
-    from serve.api import make_app
-    from serve.demo import make_page, mount, recordings, sealed, texts
-    from serve.engine import Engine
-    from speech.open import open_recognizer, open_synthesizer
+    from serve.limits import Limits
+    from serve.server import serve
 
     folders, note = models(args.recognizer, args.voice)
-    own = "32" if args.recognizer or args.voice else "int8"
-    how = args.device, args.precision or own, args.threads
-    open_one = {"recognizer": open_recognizer, "voice": open_synthesizer}
-    opened = {name: open_one[name](folder, *how) for name, folder in folders.items()}
-    heard = recordings(folders["recognizer"]) if "recognizer" in folders else []
-    said = texts(folders["voice"]) if "voice" in folders else []
-    with sealed():
-        page = make_page(opened.get("recognizer"), opened.get("voice"), note, heard, said)
-        app = mount(make_app(Engine(opened)), page)
-        print(f"http://{args.host}:{args.port} is the page, /docs there the API; stop with Ctrl+C", flush=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder of uploads goes
-        uvicorn.run(app, host=args.host, port=args.port, log_level="warning", timeout_graceful_shutdown=3)
-    return 0
+    if args.precision is None:
+        args.precision = "32" if args.recognizer or args.voice else "int8"
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    return serve(folders, args, Limits(), demo=True, note=note)

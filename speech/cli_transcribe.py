@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 FORMATS = ("txt", "vtt", "srt", "tsv", "json")
 
 GUARDS = {
-    "compression_ratio": (2.4, "a text that zlib makes so many times smaller is sought again"),
-    "logprob": (-1.0, "as is one whose tokens have a lower mean log-probability"),
-    "ctc_agreement": (0.1, "and one that the CTC head finds so much less likely than what it heard"),
-    "no_speech": (0.6, "no text where silence is likelier"),
+    "compression_ratio_threshold": "a text that zlib makes so many times smaller is sought again",
+    "logprob_threshold": "as is one whose tokens have a lower mean log-probability",
+    "ctc_agreement_threshold": "and one that the CTC head finds so much less likely than what it heard",
+    "no_speech_threshold": "no text where silence is likelier",
 }
 
 
@@ -51,10 +51,9 @@ def add_transcribe(commands) -> None:
     p.add_argument("--word_times", choices=WORD_TIMES, default="auto", help="where times come from: the CTC head, time"
                    " tokens, the decoder's attention (default: the first that the model has)")  # fmt: skip
     p.add_argument("--vad", action="store_true", help="leave out what is no speech, in short files as well")
-    for name, (default, what) in GUARDS.items():
-        p.add_argument(
-            f"--{name}_threshold", type=limit, default=default, help=f"{what} (default: {default}; none: off)"
-        )
+    for name, what in GUARDS.items():
+        default = getattr(Request, name)
+        p.add_argument(f"--{name}", type=limit, default=default, help=f"{what} (default: {default}; none: off)")
     p.add_argument("--batch_size", type=int, default=16, help="pieces recognised at once (default: 16)")
     p.add_argument("--speculative", choices=("auto", "false"), default="auto", help="greedy search with drafts of the"
                    " CTC head, which give the same text; auto: where they are faster")  # fmt: skip

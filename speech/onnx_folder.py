@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from speech.errors import SpeechError
+from speech.text.files import read_object
 
 FORMAT_VERSION = 1
 PRECISIONS = {"32": "", "16": ".fp16", "bf16": ".bf16", "int8": ".int8"}  # endings of the graphs' names
@@ -104,15 +105,7 @@ def read_settings(folder: Path, kind: str, made: type[Settings]) -> Settings:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SpeechError(f"{path} is missing: give a folder that `speech export` wrote") from None
-    except (OSError, ValueError, RecursionError):
-        raise SpeechError(f"{path} is not JSON: export the model anew") from None
-    if not isinstance(values, dict):
-        raise SpeechError(f"{path} is no JSON object: export the model anew")
-    return values
+    return read_object(path.parent, path.name)
 
 
 def is_voice(folder: Path) -> bool:

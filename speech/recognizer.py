@@ -74,7 +74,7 @@ class Recognizer(Transcriber):
     def feature_frames(self, samples: int) -> int:
         return int(self.model.frontend.frames(torch.tensor(samples)))
 
-    def step(self, encoded: Encoded, with_attention: bool) -> TorchStep:
+    def step(self, encoded: Encoded, with_attention: bool = False) -> TorchStep:
         return TorchStep(self.model, encoded, with_attention)
 
     @torch.inference_mode()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -43,12 +43,17 @@ class Recording:
         self.pieces[number] = replace(self.pieces[number], waveform=np.zeros(0, np.float32))
 
     def words(self) -> list[list[TimedWord]]:
-        """Of each piece, each word once."""
-        words = [self.heard[i].words for i in range(len(self.pieces))]
-        for i, piece in enumerate(self.pieces):
+        """Of each piece before the first that is not heard yet, each word once."""
+        words = [self.heard[i].words for i in takewhile(self.heard.__contains__, range(len(self.pieces)))]
+        for i, piece in enumerate(self.pieces[: len(words)]):
             if i and piece.first > piece.start:  # it begins before the cut: both heard what lies there
                 words[i - 1], words[i] = join_overlap(words[i - 1], words[i], piece.first)
         return words
+
+    def settled(self, tokenizer: BaseTokenizer) -> str:
+        """The text so far that no later piece changes: without the last one's, which may overlap with the next."""
+        tokens = [token for words in self.words()[:-1] for word in words for token in word.tokens]
+        return tokenizer.decode(tokens).strip().rstrip("\ufffd")  # half a character
 
     def transcript(self, tokenizer: BaseTokenizer, language: str, sample_rate: int, list_words: bool) -> Transcript:
         segments: list[Segment] = []

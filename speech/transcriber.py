@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,7 +67,7 @@ class Transcriber(ABC):
         """Frames of the front end, before the encoder."""
 
     @abstractmethod
-    def step(self, encoded: Any, with_attention: bool) -> FirstStep: ...
+    def step(self, encoded: Any, with_attention: bool = False) -> FirstStep: ...
 
     @abstractmethod
     def ctc_log_probs(self, encoded: Any, row: int) -> np.ndarray:
@@ -116,22 +117,25 @@ class Transcriber(ABC):
         batch_size: int = 16,
         sampling_rate: int | None = None,
         progress: Callable[[float], object] = lambda seconds: None,
+        partial: Callable[[int, str], object] | None = None,
     ) -> Iterator[tuple[int, Transcript | AudioError]]:
         """Number of a source and its transcript, or why it has none, as they are ready: in no order.
 
         However many the sources and however long, memory holds some batches of pieces. Settings are checked at once.
-        `progress` is told the seconds of audio that each batch has done.
+        After each batch `progress` is told the seconds of audio that it has done, `partial` the number of each source
+        that is not finished and its text so far, which only grows.
         """
         if batch_size < 1:
             raise SpeechError(f"batch_size {batch_size} must be at least 1")
         decoding = self.decoding(request)
-        return self._each(sources, request, decoding, batch_size, sampling_rate, progress)
+        return self._each(sources, request, decoding, batch_size, sampling_rate, progress, partial)
 
     def decoding(self, request: Request = Request()) -> Decoding:  # noqa: B008 - frozen
         """How a request is decoded; SpeechError for what the model cannot do."""
         return make_decoding(request, self.tokenizer, self.generation, self.has_ctc, self.has_aligner)
 
-    def _each(self, sources, request, decoding, batch_size, rate, progress) -> Iterator:
+    def _each(self, sources, request, decoding, batch_size, rate, progress, partial) -> Iterator:
+        language = request.language or self.generation.language
         open_recordings: list[Recording] = []
         window: list[tuple[Recording, int]] = []
 
@@ -144,13 +148,20 @@ class Transcriber(ABC):
                 for (recording, number), heard in zip(rows, self._hear(pieces, decoding), strict=True):
                     recording.keep(number, heard)
                 progress(sum(len(piece.waveform) for piece in pieces) / self.sample_rate)
+                if partial is not None:
+                    for recording in open_recordings:
+                        partial(recording.index, recording.settled(self.tokenizer))
             window.clear()
 
         def finished() -> Iterator[tuple[int, Transcript | AudioError]]:
             for recording in list(open_recordings):
                 if recording.finished:
                     open_recordings.remove(recording)
-                    yield recording.index, recording.error or self._transcript(recording, request)
+                    yield (
+                        recording.index,
+                        recording.error
+                        or recording.transcript(self.tokenizer, language, self.sample_rate, request.word_timestamps),
+                    )
 
         for index, source in enumerate(sources):
             recording = Recording(index)
@@ -169,27 +180,25 @@ class Transcriber(ABC):
         yield from finished()
 
     def _pieces(self, source: Audio, rate: int | None, vad: bool, recording: Recording) -> Iterator[Piece]:
-        blocks = iter(open_blocks(source, rate, self.sample_rate, Limits(max_seconds=MAX_SECONDS)))
-        begun: list[np.ndarray] = []
-        while recording.samples <= self.generation.max_seconds * self.sample_rate:
-            block = next(blocks, None)
-            if block is None:
-                if not vad:
-                    yield Piece(0.0, self._long_enough(source, np.concatenate(begun)))
-                    return
-                break
+        def counted() -> Iterator[np.ndarray]:
+            for block in open_blocks(source, rate, self.sample_rate, Limits(max_seconds=MAX_SECONDS)):
+                recording.samples += len(block)
+                yield block
+
+        blocks, begun = counted(), []
+        for block in blocks:
             begun.append(block)
-            recording.samples += len(block)
+            if recording.samples > self.generation.max_seconds * self.sample_rate:
+                break
+        else:
+            if not vad:
+                yield Piece(0.0, self._long_enough(source, np.concatenate(begun)))
+                return
         if self.detectors is None:
             self.detectors = Detectors()
             return_large_blocks()
-        detector = self.detectors.make(self.sample_rate)
-        cutter = Cutter(detector, self.sample_rate, self.generation.max_seconds)
-        for block in begun:
-            yield from cutter.push(block)
-        begun.clear()
-        for block in blocks:
-            recording.samples += len(block)
+        cutter = Cutter(self.detectors.make(self.sample_rate), self.sample_rate, self.generation.max_seconds)
+        for block in chain(begun, blocks):
             yield from cutter.push(block)
         yield from cutter.push(np.zeros(0, np.float32), last=True)
 
@@ -223,15 +232,14 @@ class Transcriber(ABC):
         return heard
 
     def _judge(self, best: Hypothesis, encoded: Any, row: int, decoding: Decoding) -> Verdict:
-        log_probs = self.ctc_log_probs(encoded, row) if self.has_ctc else None
-        text = self.tokenizer.decode(best.tokens).strip()
+        text, blank = self.tokenizer.decode(best.tokens).strip(), self.tokenizer.blank_id
         average = sum(best.token_log_probs) / max(1, len(best.token_log_probs))
-        if log_probs is None or self.tokenizer.blank_id is None:
-            return decoding.guards.judge(text, average, compression_ratio(text))
-        blank, marks = self.tokenizer.blank_id, self.tokenizer.times
-        agreement = ctc_agreement(log_probs, [token for token in best.tokens if token not in marks], blank)
-        silence = no_speech_prob(log_probs, blank)
-        return decoding.guards.judge(text, average, compression_ratio(text), silence, agreement)
+        by_ctc = ()
+        if self.has_ctc and blank is not None:
+            log_probs = self.ctc_log_probs(encoded, row)
+            spoken = [token for token in best.tokens if token not in self.tokenizer.times]
+            by_ctc = no_speech_prob(log_probs, blank), ctc_agreement(log_probs, spoken, blank)
+        return decoding.guards.judge(text, average, compression_ratio(text), *by_ctc)
 
     def search(
         self, waveforms: Sequence[np.ndarray], decoding: Decoding, encoded: Any = None
@@ -239,7 +247,7 @@ class Transcriber(ABC):
         """[samples] arrays as `load` gives them -> n best per utterance; `encoded` where that is known already."""
         encoded = self.encode(waveforms) if encoded is None else encoded
         options, prompt, tokenizer, g = decoding.options, decoding.prompt, self.tokenizer, self.generation
-        step = self.step(encoded, with_attention=options.coverage_penalty > 0)
+        step = self.step(encoded, options.coverage_penalty > 0)
         seconds = np.array([len(w) for w in waveforms]) / self.sample_rate
         caps = np.ceil(seconds * g.max_tokens_per_second) + g.extra_tokens
         caps = np.clip(caps, 1, self.max_tokens - len(prompt) - 1).astype(int)
@@ -259,42 +267,31 @@ class Transcriber(ABC):
 
     def _words(self, best: Hypothesis, encoded: Any, row: int, piece: Piece, decoding: Decoding) -> list[TimedWord]:
         """Words of a text with their times in the recording."""
-        if not best.tokens:
+        tokens, tokenizer = best.tokens, self.tokenizer
+        if not tokens:
             return []
-        samples = len(piece.waveform)
-        clock = Clock(
-            self.frame_seconds, self._padding(samples)[0] / self.sample_rate, piece.waveform, self.sample_rate
-        )
+        shift = self._padding(len(piece.waveform))[0] / self.sample_rate
+        clock = Clock(self.frame_seconds, shift, piece.waveform, self.sample_rate)
+        groups = group_words([tokenizer.pieces[i] for i in tokens])
         if decoding.word_times == "tokens":
-            marks = {token: seconds - clock.shift for token, seconds in self.tokenizer.times.items()}
-            groups, spans = marked_words(best.tokens, marks)
+            marks = {token: seconds - shift for token, seconds in tokenizer.times.items()}
+            groups, spans = marked_words(tokens, marks)
+        elif decoding.word_times == "attention":
+            weights = self.cross_attention(encoded, row, decoding.prompt, tokens)
+            spans = word_spans(groups, attention_align(weights), clock)
+        elif self.has_ctc:
+            assert tokenizer.blank_id is not None
+            frames = ctc_align(self.ctc_log_probs(encoded, row), tokens, tokenizer.blank_id)
+            spans = word_spans(groups, frames, clock)
         else:
-            groups = group_words([self.tokenizer.pieces[i] for i in best.tokens])
-            spans = self._spans(groups, best.tokens, encoded, row, clock, decoding)
+            texts = [tokenizer.decode([tokens[i] for i in group]) for group in groups]
+            frames, frame_seconds = self.aligner_spans(piece.waveform, texts)
+            clock = clock._replace(frame_seconds=frame_seconds, shift=0.0)
+            spans = word_spans([[i] for i in range(len(groups))], frames, clock)
         words = []
         for group, span in zip(groups, spans, strict=True):
-            tokens = [best.tokens[i] for i in group]
-            text = self.tokenizer.decode(tokens).strip()
+            own = [tokens[i] for i in group]
             sure = [best.token_log_probs[i] for i in group]
-            words.append(TimedWord(text, tokens, sure, piece.start + span.start, piece.start + span.end))
+            text = tokenizer.decode(own).strip()
+            words.append(TimedWord(text, own, sure, piece.start + span.start, piece.start + span.end))
         return words
-
-    def _transcript(self, recording: Recording, request: Request) -> Transcript:
-        language = request.language or self.generation.language
-        return recording.transcript(self.tokenizer, language, self.sample_rate, request.word_timestamps)
-
-    def _spans(
-        self, groups: list[list[int]], tokens: list[int], encoded: Any, row: int, clock: Clock, decoding: Decoding
-    ) -> list[Span]:
-        """Seconds of each word."""
-        if decoding.word_times == "attention":
-            frames = attention_align(self.cross_attention(encoded, row, decoding.prompt, tokens))
-        elif self.has_ctc:
-            assert self.tokenizer.blank_id is not None
-            frames = ctc_align(self.ctc_log_probs(encoded, row), tokens, self.tokenizer.blank_id)
-        else:
-            words = [self.tokenizer.decode([tokens[i] for i in group]) for group in groups]
-            frames, frame_seconds = self.aligner_spans(clock.waveform, words)
-            clock = clock._replace(frame_seconds=frame_seconds, shift=0.0)
-            groups = [[i] for i in range(len(groups))]
-        return word_spans(groups, frames, clock)

@@ -21,8 +21,11 @@ def test_a_transcript_is_put_together_from_pieces(tmp_path):
         Piece(12.5, np.ones(5), 12.5),
     ]
     assert not recording.finished
-    for i, (words, end) in enumerate([([one, two], [-0.1]), ([two, three], []), ([], [-3.0])]):
+    settled = []
+    for i, (words, end) in ((1, ([two, three], [])), (0, ([one, two], [-0.1])), (2, ([], [-3.0]))):
         recording.keep(i, Heard(words, end))
+        settled.append(recording.settled(tokenizer))
+    assert settled == ["", "one two", "one two three"]  # the first piece and the second have heard two
     assert recording.finished and all(piece.waveform.base is None for piece in recording.pieces)
     found = recording.transcript(tokenizer, "en", 16000, list_words=True)
     assert found.text == "one two three" == " ".join(w.word for w in found.words)

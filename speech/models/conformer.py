@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from speech.nn.attention import RelativeAttention
 from speech.nn.config import EncoderConfig
-from speech.nn.conv import ConvModule, make_subsampling
+from speech.nn.conv import Conv4, ConvModule, Depthwise8
 from speech.nn.layers import FeedForward
 from speech.nn.masks import valid
 from speech.nn.positions import relative_positions
@@ -38,7 +38,10 @@ class Conformer(nn.Module):
     def __init__(self, config: EncoderConfig, n_mels: int):
         super().__init__()
         self.d_model = config.d_model
-        self.subsampling = make_subsampling(config, n_mels)
+        if config.subsampling == "conv4":
+            self.subsampling = Conv4(n_mels, config.subsampling_channels, config.d_model, config.length_rule)
+        else:
+            self.subsampling = Depthwise8(n_mels, config.subsampling_channels, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(ConformerBlock(config) for _ in range(config.n_layers))
 

@@ -108,12 +108,11 @@ class FastSpeech(nn.Module):
         given_durations: Tensor | None = None,
     ) -> FastSpeechOut:
         """With predicted values, pitch 0 where unvoiced. length_scale above 1 is slower; pitch and energy scales are
-        ratios of Hz and of energy. duration_scale [B, N] comes after it and moves its phonemes alone: pauses grow, the
-        rest stays. given_durations [B, N] stand where they are above 0. Every phoneme has at least one frame, and the
-        total is the rounded sum of the predictions.
+        ratios of Hz and of energy, without effect where the model predicts none. All are above 0. duration_scale [B, N]
+        comes after length_scale and moves its phonemes alone: pauses grow, the rest stays. given_durations [B, N] stand
+        where they are above 0. Every phoneme has at least one frame, and the total is the rounded sum of the
+        predictions.
         """
-        if isinstance(length_scale, float | int) and length_scale <= 0:
-            raise SpeechError(f"length_scale {length_scale} must be above 0")
         x, predicted = self._encode(phonemes, phoneme_lengths, speaker, language)
         keep = valid(phoneme_lengths, phonemes.size(1))
         frames = predicted.log_durations.float().exp().clamp_max(MAX_PHONEME_FRAMES) * self.duration_gain * length_scale
@@ -122,10 +121,10 @@ class FastSpeech(nn.Module):
             durations = scaled_durations(durations, duration_scale)
         if given_durations is not None:
             durations = torch.where(given_durations > 0, given_durations, durations)
-        pitch = _louder_or_higher("pitch", predicted.pitch, pitch_scale, self.pitch_std)
+        pitch = _scaled(predicted.pitch, pitch_scale, self.pitch_std)
         if pitch is not None and predicted.voicing is not None:
             pitch = pitch * (predicted.voicing > 0)  # padding has a logit of 0
-        energy = _louder_or_higher("energy", predicted.energy, energy_scale, self.energy_std)
+        energy = _scaled(predicted.energy, energy_scale, self.energy_std)
         if energy is not None:
             energy = energy * keep
         mel, mel_lengths = self._decode(x, durations, pitch, energy)
@@ -157,10 +156,8 @@ class FastSpeech(nn.Module):
         return self.out(self.decoder(frames, lengths)), lengths
 
 
-def _louder_or_higher(name: str, values: Tensor | None, scale: float | Tensor, std: Tensor) -> Tensor | None:
+def _scaled(values: Tensor | None, scale: float | Tensor, std: Tensor) -> Tensor | None:
     """Normalised logarithms moved by the logarithm of a ratio."""
-    if isinstance(scale, float | int) and (scale <= 0 or (values is None and scale != 1)):
-        raise SpeechError(f"{name}_scale {scale}: it must be above 0, and other than 1 needs a voice with model.{name}")
     return None if values is None else values + (torch.as_tensor(scale).log() / std).to(values.dtype)
 
 

@@ -38,12 +38,6 @@ def write(buffer: Tensor, new: Tensor, at: Tensor) -> Tensor:
     return buffer.scatter(2, places[:, None, :, None].expand_as(new), new)
 
 
-def _score_mask(mask: Tensor | None, bias: Tensor | None) -> Tensor | None:
-    if bias is None or mask is None:
-        return mask if bias is None else bias
-    return bias.masked_fill(~mask, float("-inf"))
-
-
 def attend(
     q: Tensor,
     k: Tensor,
@@ -58,13 +52,9 @@ def attend(
     """
     if isinstance(mask, Lengths):
         mask = mask.mask(q.size(2), k.size(2))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=_score_mask(mask, bias), dropout_p=dropout)
-
-
-def attention_weights(q: Tensor, k: Tensor, mask: Tensor | Lengths | None = None, bias: Tensor | None = None) -> Tensor:
-    """The weights `attend` uses, [B, H, T, S]: for coverage, alignments and pictures."""
-    identity = torch.eye(k.size(2), device=k.device, dtype=k.dtype).expand(*k.shape[:2], -1, -1)
-    return attend(q, k, identity, mask, bias)
+    if bias is not None:
+        mask = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
 
 
 class Attention(nn.Module):
@@ -87,18 +77,16 @@ class Attention(nn.Module):
         self.k = nn.Linear(d_model, d_model, bias=bias if key_bias is None else key_bias)
         self.v = nn.Linear(d_model, d_model, bias=bias)
         self.out = nn.Linear(d_model, d_model, bias=bias)
-        self.norms = nn.ModuleDict({n: nn.LayerNorm(d_model) for n in "qkv"}) if norms else None
+        self.norms = nn.ModuleDict({n: nn.LayerNorm(d_model) if norms else nn.Identity() for n in "qkv"})
 
     def _heads(self, x: Tensor) -> Tensor:  # [B, T, C] -> [B, H, T, D]
         return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
 
     def project_q(self, x: Tensor) -> Tensor:
-        return self._heads(self.q(self.norms["q"](x) if self.norms is not None else x))
+        return self._heads(self.q(self.norms["q"](x)))
 
     def project_kv(self, source: Tensor) -> KV:
         """[B, S, C] -> keys and values [B, H, S, D]."""
-        if self.norms is None:
-            return KV(self._heads(self.k(source)), self._heads(self.v(source)))
         return KV(self._heads(self.k(self.norms["k"](source))), self._heads(self.v(self.norms["v"](source))))
 
     def _finish(self, q: Tensor, kv: KV, mask: Tensor | Lengths | None, bias: Tensor | None) -> Tensor:
@@ -110,7 +98,9 @@ class Attention(nn.Module):
         return self._finish(self.project_q(x), kv, mask, None)
 
     def weights(self, x: Tensor, kv: KV, mask: Tensor | Lengths | None = None) -> Tensor:
-        return attention_weights(self.project_q(x), kv.k, mask)
+        """[B, H, T, S] by which `forward` sums the values: for alignments and pictures."""
+        identity = torch.eye(kv.k.size(2), device=x.device, dtype=kv.k.dtype).expand(*kv.k.shape[:2], -1, -1)
+        return attend(self.project_q(x), kv.k, identity, mask)
 
 
 class RelativeAttention(Attention):
@@ -124,17 +114,10 @@ class RelativeAttention(Attention):
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """x [B, T, C]; positions [2T-1, C] with rows for distance T-1 ... -(T-1)."""
-        q, bias = self._query(x, positions)
-        return self._finish(q, self.project_kv(x), mask, bias)
-
-    def weights(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        q, bias = self._query(x, positions)
-        return attention_weights(q, self.project_kv(x).k, mask, bias)
-
-    def _query(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:  # q + u [B, H, T, D], bias [B, H, T, T]
         q = self.project_q(x)
         p = self._heads(self.pos(positions)[None])  # [1, H, 2T-1, D]
-        return q + self.u[:, None], shift((q + self.v_pos[:, None]) @ p.transpose(2, 3)) * q.size(-1) ** -0.5
+        bias = shift((q + self.v_pos[:, None]) @ p.transpose(2, 3)) * q.size(-1) ** -0.5  # [B, H, T, T]
+        return self._finish(q + self.u[:, None], self.project_kv(x), mask, bias)
 
 
 def shift(scores: Tensor) -> Tensor:

@@ -3,10 +3,10 @@
 The options are the differences between Canary and FireRedASR-AED, so that a preset is a YAML file and not a subclass.
 """
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
-from speech.errors import SpeechError
+from speech.nn.stored import Stored
 
 
 @dataclass
@@ -80,7 +80,7 @@ class DecoderConfig:
 
 
 @dataclass
-class AEDConfig:
+class AEDConfig(Stored):
     """The recogniser."""
 
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
@@ -88,16 +88,3 @@ class AEDConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     ctc: bool = True
     """add a CTC head on the encoder"""
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "AEDConfig":
-        """Build from a stored config.json part; an unknown key is an error, not a guess."""
-        parts = {"frontend": FrontendConfig, "encoder": EncoderConfig, "decoder": DecoderConfig}
-        try:
-            made = {name: kind(**values.get(name, {})) for name, kind in parts.items()}
-            return cls(**made, **{k: v for k, v in values.items() if k not in parts})
-        except TypeError as error:
-            raise SpeechError(f"model config: {error}") from None

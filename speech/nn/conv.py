@@ -85,9 +85,3 @@ class Depthwise8(nn.Module):
             y = F.relu(pointwise(depthwise(masked(y))))
             lengths = (lengths - 1) // 2 + 1
         return self.out(y.transpose(1, 2).flatten(2)), lengths
-
-
-def make_subsampling(config: EncoderConfig, n_mels: int) -> Conv4 | Depthwise8:
-    if config.subsampling == "conv4":
-        return Conv4(n_mels, config.subsampling_channels, config.d_model, config.length_rule)
-    return Depthwise8(n_mels, config.subsampling_channels, config.d_model)

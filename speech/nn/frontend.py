@@ -27,16 +27,18 @@ def slaney_mels(n_mels: int, n_fft: int, sample_rate: int, low: float, high: flo
     bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
     ends = _hz_to_mel(torch.tensor([low, high], dtype=torch.float64), slaney=True)
     edges = _mel_to_hz(torch.linspace(ends[0], ends[1], n_mels + 2, dtype=torch.float64))
-    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    triangles = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
-    return triangles * 2 / (right - left)
+    return _triangles(bins, edges) * 2 / (edges[2:] - edges[:-2])[:, None]
 
 
 def kaldi_mels(n_mels: int, n_fft: int, sample_rate: int, low: float, high: float) -> Tensor:
     """[n_mels, n_fft/2+1] triangles of unit height, straight on the mel scale."""
     bins = _hz_to_mel(torch.arange(n_fft // 2 + 1, dtype=torch.float64) * sample_rate / n_fft, slaney=False)
     ends = _hz_to_mel(torch.tensor([low, high], dtype=torch.float64), slaney=False)
-    edges = torch.linspace(ends[0], ends[1], n_mels + 2, dtype=torch.float64)
+    return _triangles(bins, torch.linspace(ends[0], ends[1], n_mels + 2, dtype=torch.float64))
+
+
+def _triangles(bins: Tensor, edges: Tensor) -> Tensor:
+    """[F], [n_mels + 2] -> [n_mels, F] of height 1, each from one edge over the next to the one after."""
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     return torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
 
@@ -72,8 +74,8 @@ class Frontend(nn.Module):
     def convolutional(self) -> "Frontend":
         """A copy with the same features that exports: exporters have no FFT, or a slow one."""
         twin = deepcopy(self)
-        if isinstance(twin.spectrum, FFTSpectrum):
-            twin.spectrum = twin.spectrum.convolutional()
+        assert isinstance(twin.spectrum, FFTSpectrum)
+        twin.spectrum = twin.spectrum.convolutional()
         return twin
 
     def frames(self, samples: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """Waveform to the log-mel spectrogram of speech synthesis: one definition for acoustic models, vocoder and export."""
 
-from copy import deepcopy
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +8,7 @@ from speech.errors import AudioError
 from speech.nn.frontend import slaney_mels
 from speech.nn.masks import valid
 from speech.nn.mel_config import MelConfig
-from speech.nn.spectrum import ConvSpectrum, FFTSpectrum
+from speech.nn.spectrum import FFTSpectrum
 
 
 def hann(win: int, n_fft: int) -> Tensor:
@@ -26,7 +24,6 @@ class LogMel(nn.Module):
     on samples t hop ... (t + 1) hop; magnitudes, not powers; floor 1e-5. Has gradients and no weights.
     """
 
-    spectrum: FFTSpectrum | ConvSpectrum  # [B, samples] -> power [B, T, n_fft/2+1]
     bank: Tensor  # [F, n_fft/2+1]
 
     def __init__(self, config: MelConfig):
@@ -35,13 +32,6 @@ class LogMel(nn.Module):
         self.spectrum = FFTSpectrum(hann(config.win, config.n_fft), config.n_fft, config.hop)
         bank = slaney_mels(config.n_mels, config.n_fft, config.sample_rate, config.low_hz, config.top_hz)
         self.register_buffer("bank", bank.float(), persistent=False)
-
-    def convolutional(self) -> "LogMel":
-        """A copy with the same features that exports: exporters have no FFT, or a slow one."""
-        twin = deepcopy(self)
-        if isinstance(twin.spectrum, FFTSpectrum):
-            twin.spectrum = twin.spectrum.convolutional()
-        return twin
 
     def frames(self, samples: Tensor) -> Tensor:
         """Frames of so many samples."""

@@ -1,9 +1,9 @@
 """Settings of the mel spectrogram of speech synthesis and of the vocoder that inverts it, without torch."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from speech.errors import SpeechError, above_zero
+from speech.nn.stored import Stored
 
 
 @dataclass
@@ -43,7 +43,7 @@ class MelConfig:
 
 
 @dataclass
-class VocosConfig:
+class VocosConfig(Stored):
     """Vocos: log-mel to waveform."""
 
     mel: MelConfig = field(default_factory=MelConfig)
@@ -57,14 +57,3 @@ class VocosConfig:
         above_zero("model", self, "d_model", "n_layers", "d_ff")
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise SpeechError(f"model.kernel {self.kernel} has no centre, set an odd one")
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "VocosConfig":
-        """Build from a stored config.json part; an unknown key is an error, not a guess."""
-        try:
-            return cls(**{**values, "mel": MelConfig(**values.get("mel", {}))})
-        except TypeError as error:
-            raise SpeechError(f"vocoder config: {error}") from None

@@ -1,17 +1,17 @@
 """Settings of the Transformer TTS, its losses and its generation, without torch. Heads are pairs of layer and head;
 negative numbers count from the end."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
-from speech.errors import SpeechError
+from speech.errors import SpeechError, above_zero
 from speech.nn.mel_config import MelConfig
+from speech.nn.stored import Stored
 
 Heads = tuple[tuple[int, int], ...]
 
 
 @dataclass
-class TransformerTTSConfig:
+class TransformerTTSConfig(Stored):
     """Phonemes to mel, the sizes of arXiv 1809.08895."""
 
     mel: MelConfig = field(default_factory=MelConfig)
@@ -43,20 +43,7 @@ class TransformerTTSConfig:
             raise SpeechError(f"conv_kernel {self.conv_kernel} is even: it has no centre, set an odd one")
         if self.postnet_layers < 2:
             raise SpeechError(f"postnet_layers {self.postnet_layers} is below 2, its first and its last one")
-        for name in ("reduction", "n_speakers", "encoder_layers", "decoder_layers"):
-            if getattr(self, name) < 1:
-                raise SpeechError(f"{name} {getattr(self, name)} must be 1 or more")
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "TransformerTTSConfig":
-        """Build from a stored config.json part; an unknown key is an error, not a guess."""
-        try:
-            return cls(MelConfig(**values.get("mel", {})), **{k: v for k, v in values.items() if k != "mel"})
-        except TypeError as error:
-            raise SpeechError(f"model config: {error}") from None
+        above_zero("model", self, "reduction", "n_speakers", "encoder_layers", "decoder_layers")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """Settings of the synthesisers, apart from the classes they build: the command line reads them without torch."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from speech.errors import SpeechError, above_zero
 from speech.nn.mel_config import MelConfig
+from speech.nn.stored import Stored
 
 
 @dataclass
-class FastSpeechConfig:
+class FastSpeechConfig(Stored):
     """FastSpeech; the defaults are the paper's (arXiv 1905.09263). Kernels 9 and 1 make the block of FastSpeech 2."""
 
     mel: MelConfig = field(default_factory=MelConfig)
@@ -36,6 +36,8 @@ class FastSpeechConfig:
 
     def __post_init__(self) -> None:
         above_zero("model", self, "encoder_layers", "decoder_layers", "n_speakers", "n_languages")
+        first, second = self.kernels
+        self.kernels = first, second  # json has lists only
         for kernel in self.kernels:
             if kernel < 1 or kernel % 2 == 0:
                 raise SpeechError(f"model.kernels has {kernel}, which has no centre: set odd ones")
@@ -45,19 +47,6 @@ class FastSpeechConfig:
         """Scales of a `Manner` that the voice obeys."""
         predicted = {"pitch_scale": self.pitch, "energy_scale": self.energy}
         return ["length_scale", "pause_scale", *(name for name, there in predicted.items() if there)]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "FastSpeechConfig":
-        """Build from a stored config.json part; an unknown key is an error, not a guess."""
-        try:
-            made = cls(**{**values, "mel": MelConfig(**values.get("mel", {}))})
-            made.kernels = (made.kernels[0], made.kernels[1])  # json has lists only
-        except (TypeError, IndexError) as error:
-            raise SpeechError(f"model config: {error}") from None
-        return made
 
 
 @dataclass

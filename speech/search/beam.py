@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-NEVER = np.float32(-np.inf)
 Item = TypeVar("Item")
 
 
@@ -90,10 +89,11 @@ class _Row:
     log_probs: list[float] = field(default_factory=list)
     log_prob: float = 0.0
     total: float = 0.0  # with the bonuses
-    coverage: np.ndarray | None = None
+    coverage: np.ndarray | float = 0.0  # [S] sum of the attention
 
-    def extend(self, token: int, log_prob: float, total: float, coverage: np.ndarray | None = None) -> "_Row":
-        return _Row([*self.tokens, token], [*self.log_probs, log_prob], self.log_prob + log_prob, total, coverage)
+    def extend(self, token: int, log_prob: float, total: float, attention: np.ndarray | float) -> "_Row":
+        tokens, log_probs = [*self.tokens, token], [*self.log_probs, log_prob]
+        return _Row(tokens, log_probs, self.log_prob + log_prob, total, self.coverage + attention)
 
 
 def length_norm(length: int, alpha: float) -> float:
@@ -108,9 +108,10 @@ def _best(values: np.ndarray, count: int) -> np.ndarray:
     return np.argsort(-values, kind="stable")
 
 
-def coverage_score(coverage: np.ndarray, beta: float) -> float:
+def coverage_score(coverage: np.ndarray | float, beta: float) -> float:
     """beta x sum over frames of log(min(attention received, 1)). Frames of weight zero are padding."""
-    return beta * float(np.log(np.clip(coverage[coverage > 0], 1e-10, 1.0)).sum())
+    received = np.asarray(coverage)
+    return beta * float(np.log(np.clip(received[received > 0], 1e-10, 1.0)).sum())
 
 
 class _Utterance:
@@ -127,97 +128,63 @@ class _Utterance:
         return length_norm(length + self.options.length_offset, self.options.length_penalty)
 
     def _finish(self, row: _Row, finished: bool) -> None:
-        o = self.options
         tokens = row.tokens[:-1] if finished else row.tokens
         # with ended_stay a text that was cut off counts an eos too, as its families do
-        score = row.total / self._norm(len(tokens) + 1 if o.ended_stay else len(row.tokens))
-        if o.coverage_penalty and row.coverage is not None:
-            score += coverage_score(row.coverage, o.coverage_penalty)
+        score = row.total / self._norm(len(tokens) + 1 if self.options.ended_stay else len(row.tokens))
+        score += coverage_score(row.coverage, self.options.coverage_penalty)
         self.done.append(Hypothesis(tokens, score, row.log_prob, row.log_probs, finished))
         self.done.sort(key=lambda h: -h.score)
-        del self.done[o.n_best :]
+        del self.done[self.options.n_best :]
 
     def _cut(self, rows: list[_Row]) -> None:
         """Finish rows without eos, with the bonuses that it would have had."""
-        for row, bonus in zip(rows, self._endings(rows), strict=True):
-            self._finish(replace(row, total=row.total + bonus), False)
-
-    def _endings(self, rows: list[_Row]) -> list[float]:
-        if not (self.scorers and rows):
-            return [0.0] * len(rows)
+        if not rows:
+            return
         history, places = [row.tokens for row in rows], np.full(len(rows), self.place)
         log_probs, eos = np.zeros((len(rows), 1), np.float32), np.full((len(rows), 1), self.options.eos)
-        return np.sum([scorer(history, places, log_probs, eos)[:, 0] for scorer in self.scorers], axis=0).tolist()
+        totals = np.array([row.total for row in rows])
+        for scorer in self.scorers:
+            totals += scorer(history, places, log_probs, eos)[:, 0]
+        for row, total in zip(rows, totals.tolist(), strict=True):
+            self._finish(replace(row, total=total), False)
 
-    def advance(
-        self, log_probs: np.ndarray, bonus: np.ndarray | None, ids: np.ndarray, attention: np.ndarray | None
-    ) -> list[int]:
-        """Take the best `size` continuations of the live rows [R, C]; returns the parent row of each new one."""
-        o = self.options
-        totals = np.array([row.total for row in self.live])[:, None] + log_probs.astype(np.float64)
-        if bonus is not None:
-            totals += bonus
-        flat = totals.ravel()
-        if o.ended_stay:
-            return self._compete(flat, log_probs, ids)
-        rows: list[_Row] = []
-        parents: list[int] = []
-        for at in _best(flat, 2 * o.size):  # an end leaves the beam and a row has one: that many fill it again
-            if flat[at] == -np.inf or len(rows) == o.size:
-                break
-            r, c = divmod(int(at), totals.shape[1])
-            token, old = int(ids[r, c]), self.live[r]
-            coverage = None
-            if attention is not None:
-                coverage = attention[r] if old.coverage is None else old.coverage + attention[r]
-            new = old.extend(token, float(log_probs[r, c]), float(flat[at]), coverage)
-            if token != o.eos:
-                rows.append(new)
-                parents.append(r)
-            else:
-                self._finish(new, True)
-        stuck = not rows and not self.done  # the rules forbid every continuation: what there is stands
-        if stuck or (rows and len(rows[0].tokens) >= self.cap):
-            self._cut(rows or self.live)
-            rows = []
-        self.live = rows
-        if rows and self._settled():
-            self.live = []
-        return parents if self.live else []
-
-    def _compete(self, flat: np.ndarray, log_probs: np.ndarray, ids: np.ndarray) -> list[int]:
-        """`advance` with the ended hypotheses as candidates for the `size` places."""
-        o = self.options
+    def advance(self, totals: np.ndarray, log_probs: np.ndarray, ids: np.ndarray, attention: np.ndarray) -> list[int]:
+        """Take the best `size` continuations of the live rows, all [R, C], attention [R, S]; returns the parent row of
+        each new one."""
+        o, count = self.options, totals.size
+        values = np.append(totals, [row.total for row in self.ended])
         if o.rank_normalised:
-            ended = [row.total / self._norm(len(row.tokens)) for row in self.ended]
-            values = np.concatenate([flat / self._norm(len(self.live[0].tokens) + 1), ended])
-        else:
-            values = np.concatenate([flat, [row.total for row in self.ended]])
+            values[:count] /= self._norm(len(self.live[0].tokens) + 1)
+            values[count:] /= [self._norm(len(row.tokens)) for row in self.ended]
         rows: list[_Row] = []
         parents: list[int] = []
         stay: list[_Row] = []
-        for at in _best(values, o.size):
-            if values[at] == -np.inf:
+        # an end that leaves the beam gives its place to another, and a row has one: twice as many fill it again
+        for at in _best(values, o.size if o.ended_stay else 2 * o.size):
+            if values[at] == -np.inf or len(rows) == o.size:
                 break
-            if at >= len(flat):
-                stay.append(self.ended[at - len(flat)])
+            if at >= count:
+                stay.append(self.ended[at - count])
                 continue
-            r, c = divmod(int(at), log_probs.shape[1])
-            new = self.live[r].extend(int(ids[r, c]), float(log_probs[r, c]), float(flat[at]))
-            if new.tokens[-1] == o.eos:
-                stay.append(new)
-            else:
+            r, c = divmod(int(at), totals.shape[1])
+            new = self.live[r].extend(int(ids[r, c]), float(log_probs[r, c]), float(totals[r, c]), attention[r])
+            if new.tokens[-1] != o.eos:
                 rows.append(new)
                 parents.append(r)
-        stuck = not rows and not stay
-        self.ended = stay
+            elif o.ended_stay:
+                stay.append(new)
+            else:
+                self._finish(new, True)
         if not rows or len(rows[0].tokens) >= self.cap:
-            for row in self.ended:
+            stuck = not (rows or stay or self.done)  # the rules forbid every continuation: what there is stands
+            for row in stay:
                 self._finish(row, True)
             self._cut(self.live if stuck else rows)
             rows = []
-        self.live = rows
-        return parents if rows else []
+        self.live, self.ended = rows, stay
+        if rows and not o.ended_stay and self._settled():
+            self.live = []
+        return parents if self.live else []
 
     def _settled(self) -> bool:
         """True when no live row can still beat the worst hypothesis that would be returned.
@@ -237,7 +204,7 @@ class _Utterance:
         return bound <= self.done[o.n_best - 1].score
 
 
-def _prepare(scores: Scores, rows: list[_Row], options: BeamOptions, rules: Sequence[Rule]):
+def _prepare(scores: Scores, history: list[list[int]], options: BeamOptions, rules: Sequence[Rule]):
     assert not options.coverage_penalty or (scores.attention is not None and not options.ended_stay)
     log_probs = scores.log_probs.astype(np.float32, copy=True)
     if options.temperature != 1.0:
@@ -248,7 +215,6 @@ def _prepare(scores: Scores, rows: list[_Row], options: BeamOptions, rules: Sequ
     ids = scores.ids if scores.ids is not None else np.broadcast_to(np.arange(log_probs.shape[1]), log_probs.shape)
     if options.eos_penalty != 1.0:
         log_probs[ids == options.eos] *= options.eos_penalty
-    history = [row.tokens for row in rows]
     for rule in rules:
         rule(history, log_probs, ids)
     return log_probs, ids
@@ -276,29 +242,23 @@ def beam_search(
     """
     assert all(cap >= 1 for cap in max_tokens)
     utterances = [_Utterance(options, int(cap), scorers, place) for place, cap in enumerate(max_tokens)]
-    active, width, scores = list(range(len(utterances))), 1, first
+    active, rows, width, scores = list(range(len(utterances))), [u.live[0] for u in utterances], 1, first
     while active:
-        rows = [row for u in active for row in _filled(utterances[u].live, width)]
-        log_probs, ids = _prepare(scores, rows, options, rules)
-        bonus = None
-        if scorers:
-            history, owners = [row.tokens for row in rows], np.repeat(active, width)
-            bonus = np.sum([scorer(history, owners, log_probs, ids) for scorer in scorers], axis=0)
-        tokens: list[int] = []
+        history, owners = [row.tokens for row in rows], np.repeat(active, width)
+        log_probs, ids = _prepare(scores, history, options, rules)
+        totals = np.array([row.total for row in rows])[:, None] + log_probs
+        for scorer in scorers:
+            totals += scorer(history, owners, log_probs, ids)
+        attention = scores.attention if scores.attention is not None else np.zeros((len(rows), 0))
         parents: list[int] = []
-        still: list[int] = []
         for place, u in enumerate(active):
-            utterance, base = utterances[u], place * width
-            part = slice(base, base + len(utterance.live))
-            attention = scores.attention[part] if scores.attention is not None else None
-            gained = bonus[part] if bonus is not None else None
-            chosen = utterance.advance(log_probs[part], gained, ids[part], attention)
-            if not chosen:
-                continue
-            still.append(u)
-            tokens += [row.tokens[-1] for row in _filled(utterance.live, options.size)]
+            base = place * width
+            part = slice(base, base + len(utterances[u].live))
+            chosen = utterances[u].advance(totals[part], log_probs[part], ids[part], attention[part])
             parents += [base + r for r in _filled(chosen, options.size)]
-        active, width = still, options.size
-        if active:
-            scores, state = step(np.array(tokens, np.int64), np.array(parents, np.int64), state)
+        active, width = [u for u in active if utterances[u].live], options.size
+        rows = [row for u in active for row in _filled(utterances[u].live, width)]
+        if rows:
+            tokens = np.array([row.tokens[-1] for row in rows])
+            scores, state = step(tokens, np.array(parents), state)
     return [u.done for u in utterances]

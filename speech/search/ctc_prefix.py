@@ -17,23 +17,6 @@ def ctc_greedy(log_probs: np.ndarray, blank: int) -> list[int]:
     return best[(best != blank) & np.append(True, best[1:] != best[:-1])].tolist()
 
 
-def ctc_score(log_probs: np.ndarray, ids: Sequence[int], blank: int) -> float:
-    """Log-probability [T, V] of a text, over all alignments (Graves et al. 2006, section 4.1); -inf where T frames have
-    no room for it."""
-    states = np.full(2 * len(ids) + 1, blank)
-    states[1::2] = ids
-    emit = log_probs[:, states].astype(np.float64)
-    skip = np.zeros(len(states), bool)  # from the token before, over the blank
-    skip[3::2] = states[3::2] != states[1:-2:2]
-    score = np.full(len(states), -np.inf)
-    score[:2] = emit[0, :2]
-    for frame in emit[1:]:
-        one = np.append(-np.inf, score[:-1])
-        two = np.where(skip, np.append([-np.inf, -np.inf], score[:-2])[: len(states)], -np.inf)
-        score = np.logaddexp(np.logaddexp(score, one), two) + frame
-    return float(np.logaddexp.reduce(score[-2:]))
-
-
 class _Prefixes(NamedTuple):
     """Beginnings of texts. Probabilities are logarithms; those of t frames count the alignments of just this text."""
 
@@ -41,6 +24,34 @@ class _Prefixes(NamedTuple):
     score: np.ndarray  # [R] that a text begins so
     ended: np.ndarray  # [R, T + 1] of t frames
     blank: np.ndarray  # [R, T + 1] of t frames of which the last is a blank, or of none
+
+
+def _emitted(log_probs: np.ndarray, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
+    return np.maximum(log_probs[:, tokens].T.astype(np.float64), FLOOR)  # [K, T]
+
+
+def _empty(blank: np.ndarray) -> _Prefixes:
+    """The prefix without tokens; `blank` [1, T + 1]: the `_sums` of the blank's log-probabilities, as below."""
+    return _Prefixes(np.array([-1]), np.zeros(1), blank, blank)
+
+
+def _extended(old: _Prefixes, tokens: np.ndarray, x: np.ndarray, blank: np.ndarray) -> _Prefixes:
+    """Each prefix with its token [R], whose log-probabilities are x [R, T]."""
+    before = np.where((tokens == old.last)[:, None], old.blank, old.ended)[:, :-1]  # one twice needs a blank between
+    # token[t + 1] = (token[t] + before[t]) x[t + 1] and blank[t + 1] = (blank[t] + token[t]) x_blank[t + 1]
+    token = _recursion(before, _sums(x))
+    after = _recursion(token[:, :-1], blank)
+    return _Prefixes(tokens, np.logaddexp.reduce(before + x, axis=1), np.logaddexp(token, after), after)
+
+
+def ctc_score(log_probs: np.ndarray, ids: Sequence[int], blank: int) -> float:
+    """Log-probability [T, V] of a text, over all alignments (Graves et al. 2006, section 4.1); -inf where T frames have
+    no room for it."""
+    blanks = _sums(_emitted(log_probs, [blank]))
+    text = _empty(blanks)
+    for token, x in zip(ids, _emitted(log_probs, list(ids)), strict=True):
+        text = _extended(text, np.array([token]), x[None], blanks)
+    return float(text.ended[0, -1])
 
 
 class CtcPrefix:
@@ -59,15 +70,12 @@ class CtcPrefix:
         assert 0 < weight <= 1
         self.eos, self.weight, self._log_probs = eos, weight, log_probs
         self._outside = np.array(sorted({blank, eos, *outside}))
-        self._blank = [_sums(self._emitted(u, np.array([blank]))[0]) for u in range(len(log_probs))]
+        self._blank = [_sums(_emitted(x, [blank])) for x in log_probs]
         heard = [np.flatnonzero(x.max(0) > np.log(HEARD)) for x in log_probs]
         self._heard = [np.setdiff1d(tokens, self._outside) for tokens in heard]
-        self._heard_probs = [np.exp(self._emitted(u, tokens)) for u, tokens in enumerate(self._heard)]
+        self._heard_probs = [np.exp(_emitted(x, tokens)) for x, tokens in zip(log_probs, self._heard, strict=True)]
         self._texts: list[list[list[int]]] = [[[]] for _ in log_probs]  # of each utterance in the call before
-        self._prefixes = [_Prefixes(np.array([-1]), np.zeros(1), x[None], x[None]) for x in self._blank]
-
-    def _emitted(self, u: int, tokens: np.ndarray) -> np.ndarray:
-        return np.maximum(self._log_probs[u][:, tokens].T.astype(np.float64), FLOOR)  # [K, T]
+        self._prefixes = [_empty(blank) for blank in self._blank]
 
     def __call__(
         self, history: list[list[int]], utterances: np.ndarray, log_probs: np.ndarray, ids: np.ndarray
@@ -78,9 +86,7 @@ class CtcPrefix:
             rows = np.flatnonzero(utterances == u)
             prefixes = self._go_on(u, [history[r] for r in rows])
             tokens, own = ids[rows], log_probs[rows]
-            best = (
-                np.argpartition(-own, BEST, axis=1)[:, :BEST] if own.shape[1] > BEST else np.arange(own.shape[1])[None]
-            )
+            best = np.argpartition(-own, min(BEST, own.shape[1] - 1), axis=1)[:, :BEST]
             candidates, scores = self._scores(u, prefixes, np.unique(np.take_along_axis(tokens, best, 1)))
             own = own.astype(np.float64)
             own[own == -np.inf] = np.inf  # forbidden stays so
@@ -98,7 +104,12 @@ class CtcPrefix:
         places = [old.index(text[:-1] if longer else text) for text in texts]
         prefixes = _Prefixes(*(part[places] for part in prefixes))
         if longer:
-            prefixes = self._extended(u, prefixes, np.array([text[-1] for text in texts]))
+            tokens = np.array([text[-1] for text in texts])
+            new = _extended(prefixes, tokens, _emitted(self._log_probs[u], tokens), self._blank[u])
+            kept = np.isin(tokens, self._outside)
+            for part, was in zip(new, prefixes, strict=True):
+                part[kept] = was[kept]
+            prefixes = new
         self._texts[u], self._prefixes[u] = texts, prefixes
         return prefixes
 
@@ -106,25 +117,12 @@ class CtcPrefix:
         """Tokens [K] and the log-probability [R, K] that a text begins with a prefix and each of them."""
         more = np.setdiff1d(best, np.concatenate([self._heard[u], self._outside]))
         tokens = np.concatenate([self._heard[u], more])
-        probs = np.concatenate([self._heard_probs[u], np.exp(self._emitted(u, more))])  # [K, T]
+        probs = np.concatenate([self._heard_probs[u], np.exp(_emitted(self._log_probs[u], more))])  # [K, T]
         scores = _log_matmul(prefixes.ended[:, :-1], probs)
         row, column = np.nonzero(tokens == prefixes.last[:, None])  # a token twice needs a blank between
         for r, k in zip(row, column, strict=True):
             scores[r, k] = _log_matmul(prefixes.blank[r : r + 1, :-1], probs[k : k + 1])[0, 0]
         return tokens, scores
-
-    def _extended(self, u: int, old: _Prefixes, tokens: np.ndarray) -> _Prefixes:
-        """Each prefix with its token [R]."""
-        before = np.where((tokens == old.last)[:, None], old.blank, old.ended)[:, :-1]
-        x = self._emitted(u, tokens)
-        # token[t + 1] = (token[t] + before[t]) x[t + 1] and blank[t + 1] = (blank[t] + token[t]) x_blank[t + 1]
-        token = _recursion(before, _sums(x))
-        blank = _recursion(token[:, :-1], self._blank[u])
-        new = _Prefixes(tokens, np.logaddexp.reduce(before + x, axis=1), np.logaddexp(token, blank), blank)
-        kept = np.isin(tokens, self._outside)
-        for part, was in zip(new, old, strict=True):
-            part[kept] = was[kept]
-        return new
 
 
 def _log_matmul(x: np.ndarray, probs: np.ndarray) -> np.ndarray:

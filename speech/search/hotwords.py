@@ -70,11 +70,10 @@ class HotWords:
         cls,
         texts: Mapping[str, float] | Sequence[str],
         tokenizer: BaseTokenizer,
-        weight: float = WEIGHT,
         language: str | None = None,
     ) -> "HotWords":
-        """Texts as the model writes them, `weight` for those that bring none. SpeechError names one that cannot be."""
-        weights = texts if isinstance(texts, Mapping) else dict.fromkeys(texts, weight)
+        """Texts as the model writes them, WEIGHT for those that bring none. SpeechError names one that cannot be."""
+        weights = texts if isinstance(texts, Mapping) else dict.fromkeys(texts, WEIGHT)
         phrases: dict[tuple[int, ...], float] = {}
         for text, value in weights.items():
             if not 0 < value <= MAX_WEIGHT:

@@ -4,25 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speech.search.beam import NEVER, Rule
+from speech.search.beam import Rule
 
 
 def suppress(tokens: Sequence[int]) -> Rule:
     """These tokens never come."""
-    forbidden = np.array(sorted(tokens))
 
     def rule(history: list[list[int]], log_probs: np.ndarray, ids: np.ndarray) -> None:
-        log_probs[np.isin(ids, forbidden)] = NEVER
-
-    return rule
-
-
-def min_tokens(count: int, eos: int) -> Rule:
-    """No eos before `count` tokens."""
-
-    def rule(history: list[list[int]], log_probs: np.ndarray, ids: np.ndarray) -> None:
-        short = np.array([len(tokens) < count for tokens in history])
-        log_probs[short[:, None] & (ids == eos)] = NEVER
+        log_probs[np.isin(ids, tokens)] = -np.inf
 
     return rule
 
@@ -39,7 +28,7 @@ def max_repeats(limit: int, longest: int = 4, single: int | None = None) -> Rule
                 tail = tokens[-need:]
                 if len(tail) == need and tail[:-n] == tail[n:] and _is_block(tail[-n:]):
                     # periodic with n, one token short of a block too many
-                    log_probs[row, ids[row] == tail[-n]] = NEVER
+                    log_probs[row, ids[row] == tail[-n]] = -np.inf
 
     return rule
 

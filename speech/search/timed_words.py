@@ -1,12 +1,13 @@
 """Words with their times: what a hypothesis becomes before it is cut into segments."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from speech.search.alignment import Span
-from speech.search.timestamps import energy_db, spread, widen
+from speech.search.timestamps import energy_db, widen
 
 SENTENCE_ENDS = ".?!。？！…"
 CLOSERS = "\"'”’)]»」』"
@@ -45,7 +46,8 @@ def word_spans(groups: Sequence[Sequence[int]], spans: Sequence[Span] | None, cl
     The edges lie in the pause, or in the quietest frame, between two words.
     """
     if spans is None:
-        return spread(len(groups), clock.seconds)
+        edges = np.linspace(0, clock.seconds, len(groups) + 1).tolist()
+        return [Span(*pair) for pair in pairwise(edges)]
 
     def place(frame: float) -> float:
         return min(max(0.0, frame * clock.frame_seconds - clock.shift), clock.seconds)
@@ -62,21 +64,20 @@ def marked_words(tokens: Sequence[int], times: Mapping[int, float]) -> tuple[lis
     """
     groups: list[list[int]] = []
     starts: list[float] = []
-    ends: list[float] = []
-    now, open_word = 0.0, False
+    ends: list[float] = []  # one fewer inside of a word
+    now = 0.0
     for i, token in enumerate(tokens):
+        inside = len(ends) < len(starts)
         if token in times:
             now = max(now, times[token])
-            if open_word:
+            if inside:
                 ends.append(now)
-            open_word = False
-        elif open_word:
+        elif inside:
             groups[-1].append(i)
         else:
             groups.append([i])
             starts.append(now)
-            open_word = True
-    ends += [now] * (len(groups) - len(ends))
+    ends += [now] * (len(starts) - len(ends))
     return groups, [Span(a, b) for a, b in zip(starts, ends, strict=True)]
 
 

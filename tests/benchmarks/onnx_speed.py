@@ -109,12 +109,12 @@ def measure(folder: Path, graphs: Path) -> None:
         for name, way in ways.items():
             encoded = way.encode(sound)
             runs[f"encoder {name} {batch}"] = lambda w=way, s=sound: w.encode(s)
-            runs[f"token {name} {batch}"] = lambda w=way, e=encoded, b=batch: search(w.step(e, False), b)
+            runs[f"token {name} {batch}"] = lambda w=way, e=encoded, b=batch: search(w.step(e), b)
             if batch == 1:
                 runs[f"ctc {name} 1"] = lambda w=way, e=encoded: w.ctc_log_probs(copy(e), 0)  # it keeps what it finds
                 if name != "torch":
                     runs[f"speculative {name} 1"] = lambda w=way, e=encoded: search(
-                        Speculative(w.step(e, False), draft, 100), 1
+                        Speculative(w.step(e), draft, 100), 1
                     )
     found = in_turn(runs)
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]

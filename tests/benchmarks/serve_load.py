@@ -87,7 +87,7 @@ def measure(graphs: str, sounds: Sequence[tuple[bytes, float]], truth: Sequence[
     seconds = sum(length for _, length in sounds)
     print(f"{len(sounds)} requests, {len(set(truth))} texts, {seconds:.0f} s of audio, load {os.getloadavg()[0]:.1f}\n")
     print("clients | batch | s | audio s/s | p50 ms | p95 ms | wrong | 429")
-    for clients, batch_size in ((1, 1), (32, 1), (32, 16), (96, 16)):
+    for clients, batch_size in ((1, 1), (32, 1), (32, 8), (32, 16), (96, 16)):
         with server(graphs, batch_size) as (url, _):
             asyncio.run(load(url, sounds[:20], truth, 4))
             begin = time.perf_counter()

@@ -166,7 +166,7 @@ def waveforms(case, rows: list[int]) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("together", [False, True])
 def test_exported_graphs_search_alike(case, runtime, together):
-    compare(case, lambda rows: runtime.step(runtime.encode(waveforms(case, rows)), with_attention=False), together)
+    compare(case, lambda rows: runtime.step(runtime.encode(waveforms(case, rows))), together)
 
 
 def test_exported_graphs_pass_their_check(folders):

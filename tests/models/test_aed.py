@@ -50,7 +50,7 @@ def test_ctc_head_is_an_option(aed):
 
 
 def test_config_survives_its_dictionary(aed):
-    assert AEDConfig.from_dict(aed.config.to_dict()) == aed.config
+    assert AEDConfig.from_dict(dataclasses.asdict(aed.config)) == aed.config
 
 
 def test_initial_biases_are_zero_and_all_is_finite(aed):

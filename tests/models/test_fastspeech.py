@@ -174,13 +174,6 @@ def test_normalised_mels_come_back():
     assert {"mel_mean", "mel_std", "pitch_std", "energy_std", "duration_gain"} < set(model.state_dict())
 
 
-@pytest.mark.parametrize("options", [{"pitch_scale": 1.2}, {"energy_scale": 0.5}, {"length_scale": 0.0}])
-def test_what_the_voice_cannot_do_is_told(options):
-    name, value = next(iter(options.items()))
-    with pytest.raises(SpeechError, match=f"{name} {value}"):
-        voice(PLAIN).synthesize(torch.tensor([[1]]), torch.tensor([1]), **options)
-
-
 def test_a_voice_of_several_speakers_asks_for_one():
     with pytest.raises(SpeechError, match="3 speakers"):
         voice(FULL).synthesize(torch.tensor([[1]]), torch.tensor([1]))
@@ -204,6 +197,6 @@ def test_sizes_of_the_papers(kernels, millions):
 
 
 def test_a_stored_config_comes_back():
-    assert FastSpeechConfig.from_dict(json.loads(json.dumps(FULL.to_dict()))) == FULL
+    assert FastSpeechConfig.from_dict(json.loads(json.dumps(dataclasses.asdict(FULL)))) == FULL
     with pytest.raises(SpeechError, match="d_modle"):
         FastSpeechConfig.from_dict({"d_modle": 3})

@@ -1,5 +1,7 @@
 """The models that come with the package have the sizes of those they are named after."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 import yaml
@@ -48,7 +50,7 @@ def test_sizes(name):
 def test_a_preset_names_every_setting_of_its_parts(name):
     """A default that changes later must not change a model that people have weights for."""
     stored = yaml.safe_load((PRESETS / f"{name}.yaml").read_text())["model"]
-    assert stored == preset(name).to_dict()
+    assert stored == asdict(preset(name))
 
 
 def test_firered_tensors_are_those_of_its_checkpoint():

@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import pytest
 import torch
 from tiny import lively
@@ -162,12 +164,12 @@ def test_the_papers_size():
 
 def test_config_survives_its_dict_and_refuses_unknown_keys():
     made = config(reduction=2, n_speakers=4)
-    assert TransformerTTSConfig.from_dict(made.to_dict()) == made
+    assert TransformerTTSConfig.from_dict(asdict(made)) == made
     with pytest.raises(SpeechError, match="model config: .*'width'"):
         TransformerTTSConfig.from_dict({"width": 3})
     for options, message in [
         ({"conv_kernel": 4}, "conv_kernel 4 is even"),
-        ({"reduction": 0}, "reduction 0 must be 1 or more"),
+        ({"reduction": 0}, "model.reduction 0 must be above 0"),
         ({"postnet_layers": 1}, "postnet_layers 1 is below 2"),
     ]:
         with pytest.raises(SpeechError, match=message):

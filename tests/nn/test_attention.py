@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from speech.errors import SpeechError
-from speech.nn.attention import KV, Attention, RelativeAttention, append, attend, attention_weights, shift
+from speech.nn.attention import KV, Attention, RelativeAttention, append, attend, shift
 from speech.nn.masks import causal_mask, length_mask
 from speech.nn.positions import relative_positions, sinusoid
 
@@ -86,15 +86,6 @@ def test_a_row_without_keys_is_zero_and_so_is_its_gradient(biased):
     y.square().sum().backward()
     for leaf in [*tensors, *([bias] if biased else [])]:
         assert leaf.grad.isfinite().all() and (leaf.grad[1] == 0).all()
-
-
-def test_weights_sum_to_one_and_reproduce_attend():
-    q, k, v = torch.randn(2, H, 5, 4), torch.randn(2, H, T, 4), torch.randn(2, H, T, 4)
-    mask = length_mask(torch.tensor([T, 3]), T)
-    weights = attention_weights(q, k, mask)
-    close(weights.sum(-1), torch.ones(2, H, 5))
-    assert (weights[1, ..., 3:] == 0).all() and (weights[1, ..., :3] > 0).all()
-    close(weights @ v, attend(q, k, v, mask))
 
 
 def test_mask_and_bias_act_together():
@@ -185,13 +176,3 @@ def test_relative_attention_ignores_padding(x):
 def test_heads_that_do_not_divide_the_width_are_named():
     with pytest.raises(SpeechError, match="d_model 16 is not a multiple of n_heads 3"):
         Attention(16, 3)
-
-
-def test_relative_weights_are_those_of_the_output(x):
-    attn = relative()
-    positions = relative_positions(x.size(1), C)
-    mask = length_mask(torch.tensor([x.size(1), 2]), x.size(1))[: x.size(0)]
-    weights = attn.weights(x, positions, mask)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
-    y = attn.out((weights @ attn.project_kv(x).v).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(y, attn(x, positions, mask))

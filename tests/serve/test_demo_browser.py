@@ -35,7 +35,7 @@ def voice():
 
 @pytest.fixture(scope="module")
 def address(recognizer, voice):
-    with served(recognizer, voice) as address:
+    with served({"recognizer": recognizer, "voice": voice}) as address:
         yield address
 
 

@@ -16,7 +16,7 @@ def sound(seed: int, samples: int = 24000) -> np.ndarray:
 
 def test_one_pass_over_a_text_is_its_steps_whatever_stands_behind_it(transcriber):
     rate = transcriber.sample_rate
-    step, prompt = transcriber.step(transcriber.encode([sound(0, rate)]), False), transcriber.decoding().prompt
+    step, prompt = transcriber.step(transcriber.encode([sound(0, rate)])), transcriber.decoding().prompt
     text = np.array([[*prompt, 20, 21, 22, 23, 24, 25]])
     whole, state = step.verify(text, 0, None)
     first, ours = step.first(text[:, : len(prompt)])
