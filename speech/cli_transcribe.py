@@ -68,13 +68,15 @@ def limit(text: str) -> float | None:
 
 def _plan_outputs(audio: Sequence[str], out: Path) -> list[Path]:
     """`<out>/<stem>` for each file; equal stems are numbered, so that nothing is overwritten."""
-    used: dict[str, int] = {}
-    plan = []
+    numbers: dict[str, int] = {}
+    plan: dict[str, Path] = {}
     for path in audio:
-        stem = Path(path).stem
-        used[stem] = used.get(stem, 0) + 1
-        plan.append(out / (stem if used[stem] == 1 else f"{stem}-{used[stem]}"))
-    return plan
+        stem = name = Path(path).stem
+        while name in plan:
+            numbers[stem] = numbers.get(stem, 1) + 1
+            name = f"{stem}-{numbers[stem]}"
+        plan[name] = out / name
+    return list(plan.values())
 
 
 def transcribe(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from speech.cli import main
-from speech.cli_transcribe import FORMATS
+from speech.cli_transcribe import FORMATS, _plan_outputs
 from speech.errors import SpeechError
 
 COMMANDS = (
@@ -86,6 +86,11 @@ def test_transcribe_writes_every_format_and_loses_nothing(
     for name in ("txt", "vtt", "srt", "tsv"):
         assert (out / f"a.{name}").read_bytes() == (out / f"a-2.{name}").read_bytes()
     assert json.loads((out / "a-2.json").read_text())["text"] == transcript["text"]
+
+
+def test_no_output_is_written_over():
+    found = [path.name for path in _plan_outputs(["a.wav", "b/a.wav", "a-2.wav", "c/a.wav", "a-2.mp3"], Path("out"))]
+    assert found == ["a", "a-2", "a-2-2", "a-3", "a-2-3"]
 
 
 @pytest.mark.parametrize(("flags", "name"), [([], "txt"), (["-f", "srt", "--quiet"], "srt")])

@@ -59,7 +59,7 @@ def test_keys_of_the_environment_close_the_page(exported, seen, monkeypatch, com
     [
         (["--model", "tiny"], "--model tiny: give NAME=FOLDER"),
         (["--model", "a={tiny}", "--model", "a={tiny}"], "each name once"),
-        (["--model", "a=nowhere"], "config.json is missing"),
+        (["--model", "a=nowhere"], "nowhere.config.json: cannot be read"),
         (["--model", "a={tiny}", "--requests", "0"], "--requests 0 must be above 0"),
         (["--model", "a={tiny}", "--device", "cpu", "--port", "{port}"], "cannot be served .*choose others"),
     ],

@@ -27,7 +27,7 @@ class Parrot(Transcriber):
     def feature_frames(self, samples):
         return samples // 160
 
-    def step(self, encoded):
+    def step(self, encoded, with_attention=False):
         return self
 
     def _scores(self, at: int, text: list[int], rows: int):
