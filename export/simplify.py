@@ -34,14 +34,15 @@ def _dims(given: ir.Shape | None, wanted: ir.Shape | None) -> list[int] | None:
 
 
 def _merge_projections(graph: ir.Graph) -> None:
-    """Queries, keys and values of one input come from one product, which is then split."""
+    """Queries, keys and values of one input come from one product, which is then split. Not more: the keys and values
+    of a whole memory would be held twice."""
     projections = defaultdict(list)
     for node in graph:
         weight = node.inputs[1].const_value if node.op_type == "MatMul" and node.inputs[1] is not None else None
         if weight is not None and len(weight.shape) == 2:
             projections[node.inputs[0]].append((weight.numpy(), *_biased(node.outputs[0])))
     for source, found in projections.items():
-        if len(found) > 1:
+        if 1 < len(found) <= 3:
             weights, biases, results = zip(*found, strict=True)
             biases = [np.zeros_like(w[0]) if b is None else b.numpy() for w, b in zip(weights, biases, strict=True)]
             name = f"{results[0].name}_and_more"

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from speech.data.stored import Stored
+from speech.data.made_file import MadeFile
 
 
 @dataclass(frozen=True)
-class BatchSizes(Stored):
+class BatchSizes(MadeFile):
     sizes: Sequence[int]  # of each bin; 0: not even one cut fits
     made_for: dict[str, Any]  # device, model, precision, bins
     limit_bytes: float

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from speech.data.stored import Stored
+from speech.data.made_file import MadeFile
 from speech.errors import SpeechError
 
 OUTLIER = 4.0  # standard deviations above the mean tokens per second of a bin: such cuts run out of memory
@@ -22,7 +22,7 @@ FITS = (
 
 
 @dataclass(frozen=True)
-class Bins(Stored):
+class Bins(MadeFile):
     """Edges are inclusive and increase; a cut belongs to the first bin of seconds that takes it, then of tokens."""
 
     seconds: list[float]

@@ -8,17 +8,13 @@ MODEL is a recogniser, exported or not. The server is `speech serve --demo true`
 import argparse
 import os
 import re
-import socket
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 from gradio_client import Client, handle_file
 from openai import OpenAI
+from serve_load import server
 
 EVERY_SECONDS = 0.05
 
@@ -52,28 +48,6 @@ class Peak:
     def _watch(self) -> None:
         while not self.ended.wait(EVERY_SECONDS):
             self.highest = max(self.highest, memory(self.pid))
-
-
-@contextmanager
-def server(model: str) -> Iterator[tuple[str, int]]:
-    """Address and process."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = door.getsockname()[1]
-    command = ["speech", "serve", "--model", f"m={model}", "--device", "cpu", "--threads", "1", "--demo", "true"]
-    process = subprocess.Popen([*command, "--port", f"{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while True:
-            assert process.poll() is None, "the server ended"
-            try:
-                httpx.get(f"{url}/health")
-                break
-            except httpx.ConnectError:
-                time.sleep(0.2)
-        yield url, process.pid
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def whole(url: str, path: Path) -> tuple[str, float, int]:
@@ -115,7 +89,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=2)
     args = parser.parse_args()
     print("way | s | first text, s | grew | characters | MiB before | peak | after")
-    with server(args.model) as (url, pid):
+    with server(args.model, "--demo", "true") as (url, pid):
         texts = set()
         for _ in range(args.times):
             for way in (whole, events, page):

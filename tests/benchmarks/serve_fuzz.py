@@ -35,7 +35,7 @@ def main() -> int:
     each = -(-args.requests // len(containers()))
     todo = [(kind, number) for number in range(args.first, args.first + each) for kind in containers()]
     todo = todo[: args.requests]
-    with server(args.graphs, 16) as (url, pid), httpx.Client(timeout=Limits.decode_seconds + MARGIN_SECONDS) as http:
+    with server(args.graphs) as (url, pid), httpx.Client(timeout=Limits.decode_seconds + MARGIN_SECONDS) as http:
 
         def post(one: tuple[str, int]) -> tuple[str, int, str, float, bool]:
             """Kind and number, the status or what went wrong, seconds, whether a decoder ended."""

@@ -37,16 +37,18 @@ def recordings(paths: Sequence[str], count: int, longest: int) -> list[tuple[byt
 
 
 @contextmanager
-def server(graphs: str, batch_size: int) -> Iterator[tuple[str, int]]:
-    """Address and process."""
+def server(model: str, *options: str) -> Iterator[tuple[str, int]]:
+    """Address and process of a recogniser `m`."""
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
-    command = ["speech", "serve", "--model", f"m={graphs}", "--device", "cpu", "--threads", "1"]
-    command += ["--port", f"{port}", "--batch_size", f"{batch_size}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = ["speech", "serve", "--model", f"m={model}", "--device", "cpu", "--threads", "1"]
+    process = subprocess.Popen(
+        [*command, "--port", f"{port}", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         while True:
+            assert process.poll() is None, "the server ended"
             try:
                 httpx.get(f"{url}/health")
                 break
@@ -88,7 +90,7 @@ def measure(graphs: str, sounds: Sequence[tuple[bytes, float]], truth: Sequence[
     print(f"{len(sounds)} requests, {len(set(truth))} texts, {seconds:.0f} s of audio, load {os.getloadavg()[0]:.1f}\n")
     print("clients | batch | s | audio s/s | p50 ms | p95 ms | wrong | 429")
     for clients, batch_size in ((1, 1), (32, 1), (32, 8), (32, 16), (96, 16)):
-        with server(graphs, batch_size) as (url, _):
+        with server(graphs, "--batch_size", str(batch_size)) as (url, _):
             asyncio.run(load(url, sounds[:20], truth, 4))
             begin = time.perf_counter()
             took, wrong, full = asyncio.run(load(url, sounds, truth, clients))

@@ -44,7 +44,7 @@ def main() -> None:
     seen: list[tuple[float, ...]] = []
     with TemporaryDirectory() as temporary:
         os.environ["TMPDIR"] = temporary  # of the server
-        with server(args.graphs, BATCH_SIZE) as (url, pid):
+        with server(args.graphs, "--batch_size", str(BATCH_SIZE)) as (url, pid):
 
             def look(done: int) -> None:
                 if done % 100 == 0:

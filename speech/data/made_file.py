@@ -11,7 +11,7 @@ from speech.errors import SpeechError
 log = logging.getLogger(__name__)
 
 
-class Stored:
+class MadeFile:
     """What a dataclass inherits from to be such a file; its __post_init__ may refuse values with a ValueError."""
 
     made_for: dict[str, Any]
