@@ -46,6 +46,15 @@ def rows(path: Path) -> dict[str, dict]:
     return found
 
 
+def rounded(value):
+    """Other batches move the last digits of floats."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return pytest.approx(value, abs=2e-4) if isinstance(value, float) else value
+
+
 def test_shards_hold_together_what_one_run_holds_and_a_second_run_adds_nothing(
     exported: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -64,7 +73,7 @@ def test_shards_hold_together_what_one_run_holds_and_a_second_run_adds_nothing(
         assert code == any("error" in row for row in rows(part).values())
         assert not parts.keys() & rows(part).keys() and len(rows(part)) < 8
         parts |= rows(part)
-    assert parts == expected
+    assert parts == rounded(expected)  # hashes of the paths, and so the batches, are others in every run
     before = whole.read_bytes()
     assert run(exported, corpus, corpus / "0" / ".." / "bad.WAV", corpus / "." / "bad.WAV", "--jsonl", whole) == 1
     assert whole.read_bytes()[: len(before)] == before and len(rows(whole)) == 9  # `..` may lead elsewhere
