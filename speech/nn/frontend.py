@@ -65,7 +65,8 @@ class Frontend(nn.Module):
         window = torch.hann_window(self.win, periodic=False, dtype=torch.float64)
         if kaldi:
             window = window**0.85  # povey
-        self.spectrum = FFTSpectrum(window * config.wave_scale, n_fft, self.hop, config.preemphasis if kaldi else None)
+        emphasis = config.preemphasis if kaldi else None
+        self.spectrum = FFTSpectrum(window * config.wave_scale, n_fft, self.hop, emphasis, exact=True)
         bank = (kaldi_mels if kaldi else slaney_mels)(config.n_mels, n_fft, rate, config.low_hz, high)
         self.register_buffer("bank", bank.float(), persistent=False)
         self.register_buffer("mean", torch.zeros(config.n_mels))

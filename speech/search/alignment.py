@@ -47,21 +47,19 @@ def _best_path(tokens: np.ndarray, gap: np.ndarray, apart: np.ndarray) -> list[S
         return []
     emit = np.repeat(gap.astype(np.float64)[:, None], 2 * count + 1, 1)  # [T, S]
     emit[:, 1::2] = tokens
-    skip = np.zeros(2 * count + 1, bool)  # from the token before, over the gap
-    skip[3::2] = ~apart
-    score = np.full(2 * count + 1, -np.inf)
-    score[:2] = emit[0, :2]
-    steps = np.zeros((frames, 2 * count + 1), np.int8)
-    for t in range(1, frames):
-        one = np.concatenate([[-np.inf], score[:-1]])
-        two = np.where(skip, np.concatenate([[-np.inf, -np.inf], score[:-2]]), -np.inf)
-        choices = np.stack([score, one, two])
-        steps[t] = choices.argmax(0)
-        score = choices.max(0) + emit[t]
-    state = 2 * count if score[-1] >= score[-2] else 2 * count - 1
-    path = np.zeros(frames, int)
-    for t in range(frames - 1, -1, -1):
-        path[t] = state
-        state -= int(steps[t, state])
+    leap = np.full(2 * count + 1, -np.inf)  # from the token before, over the gap
+    leap[3::2] = np.where(apart, -np.inf, 0.0)
+    score = np.full((frames, 2 * count + 3), -np.inf)  # states stand behind two that are never reached
+    score[0, 2:4] = emit[0, :2]
+    for before, now, here in zip(score, score[1:], emit[1:], strict=False):
+        best = np.maximum(before[2:], before[1:-1])
+        np.maximum(best, before[:-2] + leap, out=best)
+        np.add(best, here, out=now[2:])
+    state = 2 * count if score[-1, -1] >= score[-1, -2] else 2 * count - 1
+    path = np.full(frames, state)
+    for t in range(frames - 1, 0, -1):
+        stay, one, two = score[t - 1, state + 2], score[t - 1, state + 1], score[t - 1, state] + leap[state]
+        state -= (0 if stay >= two else 2) if stay >= one else (1 if one >= two else 2)
+        path[t - 1] = state
     own = (np.flatnonzero(path == 2 * u + 1) for u in range(count))
     return [Span(float(at[0]), float(at[-1] + 1)) for at in own]

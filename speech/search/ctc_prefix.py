@@ -69,10 +69,12 @@ class CtcPrefix:
         """[T, V] of each utterance. Tokens `outside` of the CTC's texts, such as marks of time, do not change them."""
         assert 0 < weight <= 1
         self.eos, self.weight, self._log_probs = eos, weight, log_probs
-        self._outside = np.array(sorted({blank, eos, *outside}))
+        self._outside = np.zeros(log_probs[0].shape[1], bool)
+        self._outside[[blank, eos, *outside]] = True
         self._blank = [_sums(_emitted(x, [blank])) for x in log_probs]
-        heard = [np.flatnonzero(x.max(0) > np.log(HEARD)) for x in log_probs]
-        self._heard = [np.setdiff1d(tokens, self._outside) for tokens in heard]
+        heard = [(x.max(0) > np.log(HEARD)) & ~self._outside for x in log_probs]
+        self._known = [some | self._outside for some in heard]
+        self._heard = [np.flatnonzero(some) for some in heard]
         self._heard_probs = [np.exp(_emitted(x, tokens)) for x, tokens in zip(log_probs, self._heard, strict=True)]
         self._texts: list[list[list[int]]] = [[[]] for _ in log_probs]  # of each utterance in the call before
         self._prefixes = [_empty(blank) for blank in self._blank]
@@ -106,7 +108,7 @@ class CtcPrefix:
         if longer:
             tokens = np.array([text[-1] for text in texts])
             new = _extended(prefixes, tokens, _emitted(self._log_probs[u], tokens), self._blank[u])
-            kept = np.isin(tokens, self._outside)
+            kept = self._outside[tokens]
             for part, was in zip(new, prefixes, strict=True):
                 part[kept] = was[kept]
             prefixes = new
@@ -115,7 +117,7 @@ class CtcPrefix:
 
     def _scores(self, u: int, prefixes: _Prefixes, best: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tokens [K] and the log-probability [R, K] that a text begins with a prefix and each of them."""
-        more = np.setdiff1d(best, np.concatenate([self._heard[u], self._outside]))
+        more = best[~self._known[u][best]]
         tokens = np.concatenate([self._heard[u], more])
         probs = np.concatenate([self._heard_probs[u], np.exp(_emitted(self._log_probs[u], more))])  # [K, T]
         scores = _log_matmul(prefixes.ended[:, :-1], probs)

@@ -5,28 +5,34 @@
 
 10 s of features, 40 forced tokens, one thread, in turn, medians of CPU time. The decoder part is the projection of the
 memory and 40 steps: theirs with its cache, up to the logits and without `generate`; ours as the search calls it, with
-log-probabilities on the host. Theirs has no layer between encoder and decoder of unequal width: ours is left out too.
+log-probabilities on the host. Theirs has no layer between encoder and decoder of unequal width: ours is left out too,
+but not of the exported encoder, which also reads waveforms and projects the memory: more work than theirs.
 """
 
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch
 
-import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import onnxruntime as ort
 import torch
 import transformers
 import yaml
+from decoder import cpu_name, exported, graphs, ratio
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.models.canary import CanaryConfig, CanaryDecoderConfig, CanaryForConditionalGeneration
 from transformers.models.parakeet import ParakeetEncoderConfig
 from transformers.models.parakeet.modeling_parakeet import ParakeetEncoderModelOutput
+from turns import cpu_seconds
 
+from export.aed import save_encoder
+from serve.sessions import CPU, Session
+from serve.step import Decoder
 from speech.config import PRESETS
 from speech.models.aed import AED, Encoded, count_parameters
 from speech.models.step import TorchStep
@@ -34,10 +40,10 @@ from speech.nn.config import AEDConfig
 from speech.nn.layers import store_by_input
 from speech.nn.masks import length_mask
 
-ROUNDS, TOKENS, FRAMES, VOCABULARY, START = 7, 40, 1000, 5248, 7
+ROUNDS, TOKENS, SECONDS, RATE, VOCABULARY, START = 7, 40, 10, 16000, 5248, 7
 
 
-def build() -> tuple[AED, CanaryForConditionalGeneration]:
+def build() -> tuple[AED, CanaryForConditionalGeneration, Decoder]:
     torch.manual_seed(0)
     config = AEDConfig.from_dict(yaml.safe_load((PRESETS / "canary-180m-flash.yaml").read_text())["model"])
     e, d = config.encoder, config.decoder
@@ -66,8 +72,9 @@ def build() -> tuple[AED, CanaryForConditionalGeneration]:
     ours = AED(config, VOCABULARY).eval()
     assert count_parameters(ours.encoder) == count_parameters(theirs.model.encoder)
     assert count_parameters(ours.decoder) == count_parameters(theirs.model.decoder) + VOCABULARY  # the head's bias
+    steps = graphs(ours)
     store_by_input(ours.decoder)
-    return ours, theirs.eval()
+    return ours, theirs.eval(), steps
 
 
 def our_steps(model: AED, source: torch.Tensor, tokens: np.ndarray) -> None:
@@ -90,42 +97,50 @@ def their_steps(model: CanaryForConditionalGeneration, source: torch.Tensor, tok
     assert cache.get_seq_length() == len(tokens)
 
 
+@torch.inference_mode(False)
+def encoder_graph(model: AED) -> Session:
+    with TemporaryDirectory() as folder:
+        save_encoder(model, Path(folder, "encoder.onnx"))
+        return Session(Path(folder, "encoder.onnx"), CPU, 1)
+
+
 @torch.inference_mode()
 def main() -> None:
     torch.set_num_threads(1)
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
-    ours, theirs = build()
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {cpu}, one thread\n")
-    print("| part | batch | ours, s | transformers, s | ratio |\n|---|--:|--:|--:|--:|")
+    ours, theirs, decoder_steps = build()
+    encoder = encoder_graph(ours)
+    versions = f"torch {torch.__version__}, onnxruntime {ort.__version__}, transformers {transformers.__version__}"
+    print(f"{versions}, {cpu_name()}, one thread\n")
+    print("| part | batch | transformers, s | torch, s | ratio | exported, s | ratio |\n|---" + "|--:" * 6 + "|")
+    steps = {}
     for batch in (1, 8):
-        features, lengths = torch.randn(batch, FRAMES, ours.config.frontend.n_mels), torch.full((batch,), FRAMES)
-        seen = torch.ones(batch, FRAMES, dtype=torch.bool)
-        frames = ours.encoder(features, lengths)[0].size(1)
-        assert theirs.model.encoder(features, attention_mask=seen).last_hidden_state.size(1) == frames
-        source = torch.randn(batch, frames, ours.config.decoder.d_model)
+        waveforms, lengths = 0.1 * torch.randn(batch, RATE * SECONDS), torch.full((batch,), RATE * SECONDS)
+        features, frames = ours.frontend(waveforms, lengths)
+        seen = torch.ones(features.shape[:2], dtype=torch.bool)
+        width = ours.encoder(features, frames)[0].size(1)
+        assert theirs.model.encoder(features, attention_mask=seen).last_hidden_state.size(1) == width
+        source = torch.randn(batch, width, ours.config.decoder.d_model)
         tokens = np.random.default_rng(0).integers(5, VOCABULARY, (TOKENS, batch))
-        parts: dict[str, tuple[Callable, Callable]] = {
-            "encoder": (
-                lambda a=(features, lengths): ours.encoder(*a),
-                lambda a=features, seen=seen: theirs.model.encoder(a, attention_mask=seen),
-            ),
-            "decoder": (
-                lambda a=(source, tokens): our_steps(ours, *a),
-                lambda a=(source, tokens): their_steps(theirs, *a),
-            ),
+        sound = {"waveforms": waveforms.numpy(), "lengths": lengths.numpy()}
+        forced = (torch.full((batch,), width), tokens[1:], np.tile(np.arange(batch), (TOKENS - 1, 1)))
+        runs: dict[tuple[str, str], Callable] = {
+            ("encoder", "transformers"): lambda a=features, seen=seen: theirs.model.encoder(a, attention_mask=seen),
+            ("encoder", "torch"): lambda a=(features, frames): ours.encoder(*a),
+            ("encoder", "exported"): lambda a=sound: encoder.run(a),
+            ("decoder", "transformers"): lambda a=(source, tokens): their_steps(theirs, *a),
+            ("decoder", "torch"): lambda a=(source, tokens): our_steps(ours, *a),
+            ("decoder", "exported"): lambda a=(source, *forced): exported(ours, decoder_steps, *a),
+            ("decoder", "memory"): lambda a=source: ours.decoder.project_memory(a),
         }
-        for part, runs in parts.items():
-            times: list[tuple[float, ...]] = []
-            for _ in range(ROUNDS + 1):  # the first warms up
-                row = []
-                for call in runs:
-                    began = time.process_time()
-                    call()
-                    row.append(time.process_time() - began)
-                times.append(tuple(row))
-            a, b = (median(column) for column in zip(*times[1:], strict=True))
-            ratio = median(y / x for x, y in times[1:])
-            print(f"| {part} | {batch} | {a:.3f} | {b:.3f} | {ratio:.2f} |", flush=True)
+        times = cpu_seconds(runs, ROUNDS)
+        for part in ("encoder", "decoder"):
+            slow, *fast = (times[part, name] for name in ("transformers", "torch", "exported"))
+            columns = [f"{median(x):.3f} | {ratio(slow, x):.2f}" for x in fast]
+            print(f"| {part} | {batch} | {median(slow):.3f} | {' | '.join(columns)} |", flush=True)
+        for name in ("torch", "exported"):
+            steps[name, batch] = median(times["decoder", name]) - median(times["decoder", "memory"])
+    eight = (f"{name} {steps[name, 8] / steps[name, 1]:.2f}" for name in ("torch", "exported"))
+    print(f"\nA step of eight beside a step of one, without the memory's projection: {', '.join(eight)}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -26,6 +25,7 @@ import torch
 import yaml
 from onnx import TensorProto
 from torch import Tensor
+from turns import cpu_seconds
 
 from export.aed import cache_names, save_decoder
 from export.package import save_gather
@@ -55,11 +55,14 @@ def cached(model: AED, e: Encoded, tokens: np.ndarray, parents: np.ndarray) -> n
     return scores.log_probs
 
 
-def exported(model: AED, decoder: Decoder, e: Encoded, tokens: np.ndarray, parents: np.ndarray) -> np.ndarray:
-    pairs = model.decoder.project_memory(model.enc_proj(e.encoded))
+def exported(
+    model: AED, decoder: Decoder, source: Tensor, lengths: Tensor, tokens: np.ndarray, parents: np.ndarray
+) -> np.ndarray:
+    """The same by the graphs; the memory's projection by torch, as the encoder's graph would do it."""
+    pairs = model.decoder.project_memory(source)
     values = [decoder.decoder.value(x.numpy()) for kv in pairs for x in kv]
-    step = Step(decoder, dict(zip(cache_names("cross", len(pairs)), values, strict=True)), e.lengths.numpy())
-    scores, state = step.first(np.full((len(e.encoded), 1), START))
+    step = Step(decoder, dict(zip(cache_names("cross", len(pairs)), values, strict=True)), lengths.numpy())
+    scores, state = step.first(np.full((len(source), 1), START))
     for new, rows in zip(tokens, parents, strict=True):
         scores, state = step(new, rows, state)
     return scores.log_probs
@@ -97,22 +100,19 @@ def forced(batch: int, beams: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @torch.inference_mode(False)
+def graphs(model: AED) -> Decoder:
+    with TemporaryDirectory() as folder:
+        save_decoder(model, Path(folder, "decoder.onnx"))
+        save_gather(Path(folder, "gather.onnx"), TensorProto.FLOAT)
+        return Decoder(*(Session(Path(folder, f"{name}.onnx"), CPU, 1) for name in ("decoder", "gather")))
+
+
+@torch.inference_mode(False)
 def build(subsampling: str) -> AED:
     torch.manual_seed(0)
     config = AEDConfig.from_dict(yaml.safe_load((PRESETS / "base.yaml").read_text())["model"])
     config.encoder.subsampling, config.encoder.subsampling_channels = subsampling, 64
     return AED(config, VOCABULARY).eval()
-
-
-def in_turn(runs: dict[tuple, Callable], rounds: int) -> dict[tuple, list[float]]:
-    """CPU seconds of every run of every round."""
-    times: dict[tuple, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, call in runs.items():
-            began = time.process_time()
-            call()
-            times[name].append(time.process_time() - began)
-    return times
 
 
 def ratio(above: list[float], below: list[float]) -> float:
@@ -131,23 +131,21 @@ def main() -> None:
     for subsampling in ("dw8", "conv4"):
         plain, ours = build(subsampling), build(subsampling)
         store_by_input(ours.decoder)
-        with TemporaryDirectory() as folder, torch.inference_mode(False):
-            save_decoder(plain, Path(folder, "decoder.onnx"))
-            save_gather(Path(folder, "gather.onnx"), TensorProto.FLOAT)
-            graphs = Decoder(*(Session(Path(folder, f"{name}.onnx"), CPU, 1) for name in ("decoder", "gather")))
+        decoder = graphs(plain)
         runs: dict[tuple, Callable] = {}
         for batch, beams in SETTINGS:
             waveforms, lengths = 0.1 * torch.randn(batch, SECONDS * 16000), torch.full((batch,), SECONDS * 16000)
             e, (tokens, parents) = plain.encode(waveforms, lengths), forced(batch, beams)
             frames = e.encoded.size(1)
             runs[batch, beams, "cached"] = lambda a=(ours, e, tokens, parents): cached(*a)
-            runs[batch, beams, "exported"] = lambda a=(plain, graphs, e, tokens, parents): exported(*a)
+            source = plain.enc_proj(e.encoded)
+            runs[batch, beams, "exported"] = lambda a=(plain, decoder, source, e.lengths, tokens, parents): exported(*a)
             runs[batch, beams, "projecting"] = lambda a=(plain, e, tokens, parents): projecting(*a)
             runs[batch, beams, "encoder"] = lambda a=(plain, waveforms, lengths): a[0].encode(*a[1:])
             same = [runs[batch, beams, name]() for name in ("cached", "exported", "projecting")]
             np.testing.assert_allclose(same[0], same[1], rtol=0, atol=1e-4)
             np.testing.assert_allclose(same[0], same[2], rtol=0, atol=1e-4)
-        times = in_turn(runs, ROUNDS)
+        times = cpu_seconds(runs, ROUNDS)
         for batch, beams in SETTINGS:
             slow, *fast = (times[batch, beams, name] for name in ("projecting", "cached", "exported"))
             steps = [f"{1000 * median(slow) / TOKENS:.1f}"]

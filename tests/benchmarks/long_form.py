@@ -80,7 +80,11 @@ def chapter(model: Recognizer, corpus: Path) -> None:
     print(f"peak above the loaded model: {peaks[0]:.0f} MiB, for three times the chapter {peaks[1]:.0f} MiB")
     ends = np.array([word.end for word in once.words])
     far = np.array([np.abs(ends - float(row[2])).min() for row in rows])
-    print(f"from the ends of the {len(rows)} segments to the next end of a word: {np.median(far):.2f} s in the median")
+    print(
+        f"from the ends of the {len(rows)} segments to the next end of a word: {np.median(far):.2f} s in the median",
+        end=", ",
+    )
+    print(f"{far.max():.2f} s at most, {np.mean(far <= 1):.1%} within 1 s")
     known, right = in_place(rows, once.words, 1.0)
     print(f"{known} words recognised, {right} of them ({right / known:.0%}) within 1 s of the segment that has them\n")
 
