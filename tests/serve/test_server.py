@@ -9,7 +9,7 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from serve import sessions
-from serve.server import KEYS, main, open_models
+from serve.server import KEYS, _door, main, open_models
 from speech.cli import main as speech
 from speech.errors import SpeechError
 
@@ -43,6 +43,11 @@ def test_a_missing_gpu_is_told_once_for_all_models(exported, voice_folders, monk
     for _ in range(2):
         open_models({"a": exported, "b": exported, "c": voice_folders["fastspeech"][1]}, "auto", "32", 1)
     assert caplog.text.count("no CUDA (there is none)") == 1
+
+
+def test_answers_do_not_wait_for_the_client_to_acknowledge_a_part():
+    with _door("127.0.0.1", 0) as door, socket.create_connection(door.getsockname()), door.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize("command", ["serve", "demo"])
