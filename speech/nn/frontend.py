@@ -65,8 +65,7 @@ class Frontend(nn.Module):
         window = torch.hann_window(self.win, periodic=False, dtype=torch.float64)
         if kaldi:
             window = window**0.85  # povey
-        emphasis = config.preemphasis if kaldi else None
-        self.spectrum = FFTSpectrum(window * config.wave_scale, n_fft, self.hop, emphasis, exact=True)
+        self.spectrum = FFTSpectrum(window * config.wave_scale, n_fft, self.hop, config.preemphasis if kaldi else None)
         bank = (kaldi_mels if kaldi else slaney_mels)(config.n_mels, n_fft, rate, config.low_hz, high)
         self.register_buffer("bank", bank.float(), persistent=False)
         self.register_buffer("mean", torch.zeros(config.n_mels))
@@ -106,7 +105,8 @@ class Frontend(nn.Module):
             x = (x - self.mean) * self.inv_std
         elif self.config.norm == "utterance":
             count = frames[:, None, None]
-            mean = (x * keep).sum(1, keepdim=True) / count.clamp(min=1)
-            variance = (((x - mean) * keep) ** 2).sum(1, keepdim=True) / (count - 1).clamp(min=1)
-            x = (x - mean) / (variance.sqrt() + 1e-5)
+            for _ in range(2):  # the sum of a thousand logs is rounded, that of what is left of them is not
+                x = x - (x * keep).sum(1, keepdim=True) / count.clamp(min=1)
+            variance = ((x * keep) ** 2).sum(1, keepdim=True) / (count - 1).clamp(min=1)
+            x = x / (variance.sqrt() + 1e-5)
         return x * keep, frames

@@ -22,6 +22,8 @@ from speech.folder import load_folder
 from speech.models.aed import AED
 from speech.models.cross_weights import cross_weights
 from speech.nn.attention import KV
+from speech.nn.config import FrontendConfig
+from speech.nn.frontend import Frontend
 from speech.nn.masks import Lengths, length_mask
 
 RATE = 8000
@@ -70,6 +72,20 @@ def test_the_encoder_is_that_of_torch(model, exported, samples):
         np.testing.assert_allclose(found["encoded"][row, :n], truth.encoded[row, :n], atol=1e-4)
         for name, theirs in zip(names, chain(*truth.memory), strict=True):
             np.testing.assert_allclose(found[name][row, :, :n], theirs[row, :, :n], atol=1e-4)
+
+
+@torch.inference_mode()
+def test_quiet_sound_is_normalised_as_by_torch(tmp_path):
+    frontend = Frontend(FrontendConfig(kind="mel", sample_rate=RATE, norm="utterance"))
+    inputs = [Input("waveforms", torch.zeros(2, RATE), {0: "batch", 1: "samples"}),
+              Input("lengths", torch.full((2,), RATE), {0: "batch"})]  # fmt: skip
+    save_graph(frontend.convolutional(), inputs, ["features", "frames"], tmp_path / "features.onnx")
+    sound = torch.from_numpy(3e-4 * np.random.default_rng(0).standard_normal((1, 15 * RATE), np.float32))
+    assert frontend.log_mel(sound, torch.tensor([15 * RATE])).std(1).min() < 0.01  # hardly above the floor, -16.6
+    given = {"waveforms": sound.numpy(), "lengths": np.array([15 * RATE])}
+    found = Session(tmp_path / "features.onnx", CPU, 1).run(given, ("features",))["features"]
+    truth, _ = frontend(sound, torch.tensor([15 * RATE]))
+    np.testing.assert_allclose(found, truth, atol=1e-3)
 
 
 @torch.inference_mode()
