@@ -2,6 +2,7 @@
 
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from speech.audio import decode
 from speech.errors import AudioError
 
 IN_MEMORY = 4 << 20  # bytes of a decoded recording; longer ones lie in a file without a name
+KEPT = re.compile("(PATH|HOME|LANG|TMPDIR|LC_.*|PYTHON.*|(LD|DYLD)_LIBRARY_PATH)$")  # of the environment: no keys
 FAULTS = {BROKEN: AudioError, LONG: decode.TooLong}
 
 
@@ -63,9 +65,11 @@ class _Decoder:
         self.pipe, there = Pipe()
         limits = self.limits.decode_bytes, self.limits.decode_seconds, self.limits.audio_seconds
         command = [sys.executable, "-m", "serve.decoder", *map(str, (there.fileno(), *limits))]
-        quiet, one = subprocess.DEVNULL, {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # threads take addresses
+        environment = {name: value for name, value in os.environ.items() if KEPT.match(name)}
+        environment["OPENBLAS_NUM_THREADS"] = "1"  # threads take addresses
+        quiet = subprocess.DEVNULL
         self.process = subprocess.Popen(
-            command, stdin=quiet, stdout=quiet, stderr=quiet, env=one, pass_fds=[there.fileno()]
+            command, stdin=quiet, stdout=quiet, stderr=quiet, env=environment, pass_fds=[there.fileno()]
         )
         there.close()
 

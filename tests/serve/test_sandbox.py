@@ -113,12 +113,14 @@ def test_a_process_whose_sound_nobody_takes_ends():
 
 
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="looks into /proc")
-def test_it_works_nowhere_and_opens_nothing(sandbox):
+def test_it_works_nowhere_opens_nothing_and_knows_no_keys(sandbox, monkeypatch):
+    monkeypatch.setenv("SPEECH_API_KEYS", "hush")
     sandbox.decode(audio(0.1), RATE)
     process = Path(f"/proc/{sandbox.idle.queue[0].process.pid}")
     assert str((process / "cwd").readlink()).endswith("(deleted)")
     assert re.search(r"Max open files +0 +0 ", (process / "limits").read_text())
     assert re.search(r"Max file size +0 +0 ", (process / "limits").read_text())
+    assert b"PATH=" in (seen := (process / "environ").read_bytes()) and b"hush" not in seen
 
 
 def quiet(kind: str, seconds: int) -> bytes:
