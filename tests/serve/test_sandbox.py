@@ -115,6 +115,7 @@ def test_a_process_whose_sound_nobody_takes_ends():
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="looks into /proc")
 def test_it_works_nowhere_opens_nothing_and_knows_no_keys(sandbox, monkeypatch):
     monkeypatch.setenv("SPEECH_API_KEYS", "hush")
+    sandbox.idle.queue[0].stop()  # the next one starts in this environment
     sandbox.decode(audio(0.1), RATE)
     process = Path(f"/proc/{sandbox.idle.queue[0].process.pid}")
     assert str((process / "cwd").readlink()).endswith("(deleted)")
