@@ -33,8 +33,9 @@ def check_voice(source: Path, out: Path, precisions: Sequence[str], tools: Path 
             found, strict = voice_parity(theirs, out, precision), precision != "int8"  # 8 bits may speak otherwise
             fault = "they must all" if strict and found.same < len(PHONEMES) else ""
             yield f"{precision}: {found.same} of {len(PHONEMES)} sentences have torch's frames", fault
-            fault = f"more than {ERROR_DB:.0f} dB" if strict and found.error_db > ERROR_DB else ""
-            yield f"{precision}: waveforms {found.error_db:.0f} dB off torch's", fault
+            if found.error_db is not None:
+                fault = f"more than {ERROR_DB:.0f} dB" if strict and found.error_db > ERROR_DB else ""
+                yield f"{precision}: waveforms {found.error_db:.0f} dB off torch's", fault
     if tools is not None:
         yield from cuda_kernels(out, settings, tools)
 

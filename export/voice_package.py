@@ -36,7 +36,8 @@ def export_voice(source: Path, out: Path, precisions: Collection[str]) -> None:
     cells, theirs = {}, Synthesizer(source, "cpu")
     for precision in held(out, settings.made[0]):
         found = voice_parity(theirs, out, precision) if precision not in ON_GPU else None
-        error, speed = (f"{found.error_db:.0f}", f"{found.speed:.1f}") if found else "--"
+        numbers = (found.error_db, found.speed) if found else (None, None)
+        error, speed = ("-" if x is None else f"{x:.{digits}f}" for digits, x in enumerate(numbers))
         cells[precision] = {"error, dB": error, "speed": speed}
     write_card(
         out,

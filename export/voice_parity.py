@@ -19,10 +19,10 @@ PHONEMES = (1, 7, 24, 61)  # of the sentences, at random
 class VoiceParity:
     same: int
     """sentences whose phonemes last as long, of all; or have no end with both"""
-    error_db: float
-    """of the waveforms whose mels are as long; nan where there are none"""
-    speed: float
-    """seconds of sound that a second of one CPU makes"""
+    error_db: float | None
+    """of the waveforms whose mels are as long; None where there are none"""
+    speed: float | None
+    """seconds of sound that a second of one CPU makes; None where nothing ended"""
 
 
 def voice_parity(theirs: Synthesizer, out: Path, precision: str) -> VoiceParity:
@@ -41,8 +41,8 @@ def voice_parity(theirs: Synthesizer, out: Path, precision: str) -> VoiceParity:
         begin = time.process_time()
         _said(ours, reading)
         taken, seconds = taken + time.process_time() - begin, seconds + len(found.waveform) / ours.sample_rate
-    error = 10 * np.log10(max(noise, 1e-20) / power) if power else np.nan
-    return VoiceParity(same, error, seconds / taken if taken else np.nan)
+    error = 10 * np.log10(max(noise, 1e-20) / power) if power else None
+    return VoiceParity(same, error, seconds / taken if taken else None)
 
 
 def _said(voice: Talker, reading: Reading) -> Spoken | None:
