@@ -155,13 +155,18 @@ class Listener(Worker):
         return self._short()
 
     def _short(self) -> list[Job]:
-        """The oldest and those nearest to it in length, so that little is padded."""
+        """The oldest and those nearest to it in length, until more than `limits.padding` would be padded."""
         short = [job for job in self.waiting if not self._long(job)]
         alike = [job for job in short if job.how == short[0].how]
         alike.sort(key=lambda job: abs(job.what.seconds - short[0].what.seconds))
+        chosen, longest, total = [], 0.0, 0.0
         for job in alike[: self.limits.batch_size]:
+            longest, total = max(longest, job.what.seconds), total + job.what.seconds
+            if longest * (len(chosen) + 1) > (1 + self.limits.padding) * total:
+                break
+            chosen.append(job)
             self.waiting.remove(job)
-        return alike[: self.limits.batch_size]
+        return chosen
 
     def _do(self, jobs: list[Job]) -> None:
         job, long, done = jobs[0], self._long(jobs[0]), 0.0

@@ -17,4 +17,5 @@ class Limits:
     requests: int = 64  # inside at once: decoding, waiting or served; others are told to come again
     request_seconds: float = 600.0  # that a request may take
     batch_size: int = 16  # pieces recognised at once
+    padding: float = 0.1  # of a batch's sound that may be silence behind shorter ones; a CPU works on it as long
     window_seconds: float = 0.01  # that a recording waits for others to be recognised with

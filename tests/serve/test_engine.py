@@ -110,7 +110,18 @@ def test_a_batch_holds_those_nearest_in_length_to_the_oldest():
         for job in jobs:
             await anext(job)
 
-    assert hear(work, Limits(batch_size=3))[0].batches == [["2.0", "2.5", "1.0"], ["9.0", "8.0", "7.0"]]
+    limits = Limits(batch_size=3, padding=1.0)
+    assert hear(work, limits)[0].batches == [["2.0", "2.5", "1.0"], ["9.0", "8.0", "7.0"]]
+
+
+def test_a_batch_holds_little_padding():
+    async def work(model, add):
+        jobs = [add(f"{seconds}", seconds=seconds) for seconds in (2.0, 9.0, 1.9, 8.5, 1.0, 8.8)]
+        for job in jobs:
+            await anext(job)
+
+    limits = Limits(batch_size=3, padding=0.1)
+    assert hear(work, limits)[0].batches == [["2.0", "1.9"], ["9.0", "8.8", "8.5"], ["1.0"]]
 
 
 def test_a_batch_waits_until_it_is_full():
