@@ -87,6 +87,26 @@ def test_engines_have_one_door():
     assert not wrong, "\n".join(wrong)
 
 
+def test_benchmarks_find_in_each_other_what_they_import():
+    """Nobody runs them for weeks; what is in our packages is pyright's to find."""
+    trees = {path.stem: ast.parse(path.read_text()) for path in (ROOT / "tests/benchmarks").glob("*.py")}
+    has: dict[str | None, set[str]] = {}
+    for name, tree in trees.items():
+        targets = [t for node in tree.body if isinstance(node, ast.Assign) for t in node.targets]
+        names = {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+        has[name] = names | {
+            n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+        }
+    asked = [
+        (name, node.module, alias.name)
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in has
+        for alias in node.names
+    ]
+    assert asked and not [one for one in asked if one[2] not in has[one[1]]]
+
+
 @pytest.mark.parametrize(("room", "door"), [("recipes", MAY_IMPORT_RECIPES), ("export", MAY_IMPORT_EXPORT)])
 def test_nothing_but_the_command_line_imports(room: str, door: str):
     for name, tree in modules():

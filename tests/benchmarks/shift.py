@@ -15,7 +15,8 @@ from statistics import median
 
 import torch
 import yaml
-from decoder import SECONDS, VOCABULARY, cached, cpu_name, forced, in_turn
+from decoder import SECONDS, VOCABULARY, cached, cpu_name, forced
+from turns import cpu_seconds
 
 from speech.config import PRESETS
 from speech.models.aed import AED, count_parameters
@@ -63,8 +64,7 @@ def main() -> None:
                 e = model.encode(waveforms, lengths)
                 runs[shape, "encoder"] = lambda m=model, a=(waveforms, lengths): m.encoder(*m.frontend(*a))
                 runs[shape, "decoder"] = lambda a=(model, e, tokens, parents): cached(*a)
-            in_turn(runs, 1)  # warms up
-            times = in_turn(runs, ROUNDS)
+            times = cpu_seconds(runs, ROUNDS)
             seconds = {s: [sum(t) for t in zip(times[s, "encoder"], times[s, "decoder"], strict=True)] for s in shapes}
             for shape, model in models.items():
                 speedup = median(a / b for a, b in zip(seconds[shapes[0]], seconds[shape], strict=True))
