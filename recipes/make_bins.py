@@ -37,14 +37,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from speech.data.sources import read_sources
     from speech.text.load import load_tokenizer
 
-    tokenizer, limit, speeds = load_tokenizer(data.tokenizer), recipe.model.decoder.max_tokens, data.augment.speeds
+    tokenizer, limit, paces = load_tokenizer(data.tokenizer), recipe.model.decoder.max_tokens, data.augment.paces
     sources = read_sources(data.train)
     tables = read_tables(sources, tokenizer, data)
     everything = read_corpus(data.train, tokenizer, data, limit, tables=tables)
-    seconds = np.concatenate([everything.seconds[everything.rows] / speed for speed in speeds])
-    counts = np.tile(everything.counts[everything.rows], len(speeds))
+    seconds = np.concatenate([everything.seconds[everything.rows] / pace for pace in paces])
+    counts = np.tile(everything.counts[everything.rows], len(paces))
     bins = estimate_bins(seconds, counts, recipe.buckets, recipe.sub_buckets, made_for(tokenizer, data, limit))
-    kept = read_corpus(data.train, tokenizer, data, limit, bins, speeds, tables=tables)
+    kept = read_corpus(data.train, tokenizer, data, limit, bins, paces, tables=tables)
     bins.report.update(cuts=len(kept.rows), hours=kept.seconds[kept.rows].sum() / 3600, left_out=kept.dropped)
     out = Path(data.bins)
     bins.save(out)

@@ -57,7 +57,7 @@ def train(recipe: AEDRecipe) -> Path:
     if bins is not None and data.batch_sizes:
         profile = BatchSizes.load(data.batch_sizes, device_memory(recipe), data.force_batch_sizes).sizes
         sizes = profile_sizes(bins, profile)
-    train_corpus = read_corpus(data.train, tokenizer, data, limit, bins, data.augment.speeds, profile)
+    train_corpus = read_corpus(data.train, tokenizer, data, limit, bins, data.augment.paces, profile)
     dev_corpus = read_corpus(data.dev, tokenizer, replace(data, bins="", batch_sizes=""), limit)
     log.info(f"train: {train_corpus}")
     log.info(f"dev: {dev_corpus}")

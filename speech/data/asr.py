@@ -9,7 +9,7 @@ import torch
 from lhotse.cut import Cut
 from torch import Tensor
 
-from speech.data.augment import change_speed, draw_speeds, example_rng, mix_noise
+from speech.data.augment import change_speed, change_tempo, draw, example_rng, mix_noise
 from speech.data.bins import Sizes, budget_sizes
 from speech.data.config import AugmentConfig, DataConfig
 from speech.data.corpus import Corpus
@@ -92,16 +92,20 @@ class ASRStream(torch.utils.data.Dataset):
         sampler.start = self.start
         yield from load(self, islice(sampler, len(self) - self.consumed), self.config.workers)
 
-    def _speeds(self, rows: np.ndarray, passes: np.ndarray) -> np.ndarray:
-        return draw_speeds(self.seed, passes, self.corpus.keys[rows], self.augment.speeds)
+    def _drawn(self, rows: np.ndarray, passes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Speeds and tempos [N]."""
+        keys = self.corpus.keys[rows]
+        speeds = draw("speed", self.seed, passes, keys, self.augment.speeds)
+        return speeds, draw("tempo", self.seed, passes, keys, self.augment.tempos)
 
     def lengths(self, rows: np.ndarray, passes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Seconds and tokens [N] as they will be in a batch."""
-        return self.corpus.seconds[rows] / self._speeds(rows, passes), self.corpus.counts[rows]
+        speeds, tempos = self._drawn(rows, passes)
+        return self.corpus.seconds[rows] / (speeds * tempos), self.corpus.counts[rows]
 
-    def _waveform(self, cut: Cut, number: int, speed: float) -> np.ndarray:
+    def _waveform(self, cut: Cut, number: int, speed: float, tempo: float) -> np.ndarray:
         rng = example_rng(self.seed, number, cut.id)
-        x = change_speed(self.recordings(cut), speed, self.sample_rate)
+        x = change_tempo(change_speed(self.recordings(cut), speed, self.sample_rate), tempo, self.sample_rate)
         if rng.random() < self.augment.noise_prob:
             snr = rng.uniform(*self.augment.noise_snr_db)
             if self.noises:
@@ -115,10 +119,11 @@ class ASRStream(torch.utils.data.Dataset):
     def __getitem__(self, plan: Plan) -> ASRBatch:
         """Cuts whose audio is gone are left out and told; were it all of them, a second of silence stands for them."""
         found, lost = [], []
-        for row, number, speed in zip(plan.rows, plan.passes, self._speeds(plan.rows, plan.passes), strict=True):
+        drawn = self._drawn(plan.rows, plan.passes)
+        for row, number, speed, tempo in zip(plan.rows, plan.passes, *drawn, strict=True):
             cut = self.corpus.cut(row)
             try:
-                x = self._waveform(cut, int(number), float(speed))
+                x = self._waveform(cut, int(number), float(speed), float(tempo))
                 found.append((x, self.corpus.ids(row), cut.id, int(number)))
             except (AudioError, DataError) as error:
                 lost.append(f"{cut.id}: {error}")

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import librosa
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,19 +15,32 @@ def example_rng(seed: int, epoch: int, example_id: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
-def draw_speeds(seed: int, passes: np.ndarray, keys: np.ndarray, speeds: list[float]) -> np.ndarray:
-    """Speed factor [N] of cuts with keys [N] uint64 in their passes [N]: known before sampling, so lengths are true."""
-    salt = np.uint64(int.from_bytes(hashlib.blake2b(f"{seed}/speed".encode(), digest_size=8).digest(), "little"))
+def draw(what: str, seed: int, passes: np.ndarray, keys: np.ndarray, values: list[float]) -> np.ndarray:
+    """One of the values [N] for cuts with keys [N] uint64 in their passes [N], before sampling, so lengths are true.
+
+    `what` is drawn (speed, tempo) makes the choices independent of each other.
+    """
+    salt = np.uint64(int.from_bytes(hashlib.blake2b(f"{seed}/{what}".encode(), digest_size=8).digest(), "little"))
     x = keys ^ salt
     x = x + (passes.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)  # the mixing steps of SplitMix64
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(speeds)[(x ^ (x >> np.uint64(31))) % np.uint64(len(speeds))]
+    return np.asarray(values)[(x ^ (x >> np.uint64(31))) % np.uint64(len(values))]
 
 
 def change_speed(x: np.ndarray, factor: float, sample_rate: int) -> np.ndarray:
     """Play [samples] `factor` times faster, pitch included (Ko et al. 2015)."""
     return x if factor == 1.0 else resample(x, round(sample_rate * factor), sample_rate)
+
+
+def change_tempo(x: np.ndarray, factor: float, sample_rate: int) -> np.ndarray:
+    """Play [samples] `factor` times faster and keep the pitch: a phase vocoder with windows of about 40 ms."""
+    if factor == 1.0:
+        return x
+    window = 2 ** round(np.log2(0.04 * sample_rate))
+    return librosa.effects.time_stretch(np.pad(x, (0, max(0, window - len(x)))), rate=factor, n_fft=window)[
+        : round(len(x) / factor)
+    ]
 
 
 def mix_noise(x: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:

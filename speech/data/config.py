@@ -14,6 +14,8 @@ class AugmentConfig:
 
     speeds: list[float] = field(default_factory=lambda: [0.9, 1.0, 1.1])
     """speed factors drawn with equal chance per utterance and epoch; [1.0] turns it off"""
+    tempos: list[float] = field(default_factory=lambda: [1.0])
+    """factors of speed that keep the pitch, drawn in the same way"""
     noise_prob: float = 0.5
     noise_snr_db: tuple[float, float] = (15.0, 40.0)
     """white noise at a signal-to-noise ratio drawn from this range"""
@@ -27,8 +29,14 @@ class AugmentConfig:
     """frames"""
 
     def __post_init__(self) -> None:
-        if not self.speeds or min(self.speeds) <= 0:
-            raise SpeechError(f"data.augment.speeds {self.speeds} needs factors above 0; [1.0] turns it off")
+        for name, factors in (("speeds", self.speeds), ("tempos", self.tempos)):
+            if not factors or min(factors) <= 0:
+                raise SpeechError(f"data.augment.{name} {factors} needs factors above 0; [1.0] turns it off")
+
+    @property
+    def paces(self) -> list[float]:
+        """Factors by which an utterance may become shorter, each one once."""
+        return sorted({speed * tempo for speed in self.speeds for tempo in self.tempos})
 
 
 @dataclass

@@ -89,6 +89,7 @@ def made_for(tokenizer: BaseTokenizer, config: DataConfig, max_tokens: int) -> d
         "data.max_seconds": config.max_seconds,
         "model.decoder.max_tokens": max_tokens,
         "data.augment.speeds": sorted(config.augment.speeds),
+        "data.augment.tempos": sorted(config.augment.tempos),
     }
 
 
@@ -146,11 +147,11 @@ def read_corpus(
     config: DataConfig,
     max_tokens: int,
     bins: Bins | None = None,
-    speeds: Sequence[float] = (1.0,),
+    paces: Sequence[float] = (1.0,),
     batch_sizes: Sequence[int] | None = None,
     tables: list[Table] | None = None,
 ) -> Corpus:
-    """The cuts of a manifest or list of them. Filters count what they leave out; a cut stays if it fits at every speed.
+    """The cuts of a manifest or list of them. Filters count what they leave out; a cut stays if it fits at every pace.
 
     `tables` are those of `read_tables` where they have been read before.
     """
@@ -164,11 +165,11 @@ def read_corpus(
         f"over model.decoder.max_tokens {max_tokens}": counts > max_tokens,
     }
     if bins is not None:
-        faults = np.max([bins.faults(seconds / speed, counts, config.strict) for speed in speeds], axis=0)
+        faults = np.max([bins.faults(seconds / pace, counts, config.strict) for pace in paces], axis=0)
         reasons |= {text: faults == i for i, text in enumerate(FITS) if i}
     if bins is not None and batch_sizes is not None:
         sizes = profile_sizes(bins, batch_sizes)
-        unfit = [sizes(seconds / speed, counts) == 0 for speed in speeds]
+        unfit = [sizes(seconds / pace, counts) == 0 for pace in paces]
         reasons["in bins of which not even one cut fits the memory"] = np.any(unfit, axis=0)
     good, dropped = np.ones(len(seconds), bool), {}
     for reason, bad in reasons.items():

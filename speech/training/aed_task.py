@@ -41,9 +41,12 @@ class AEDTask(L.LightningModule):
             freq, time = (a.freq_masks, a.freq_width), (a.time_masks, a.time_width)
             masks = spec_augment_masks(rngs, lengths.tolist(), features.size(2), freq, time).to(features.device)
             features = features[:, : masks.size(1)] * masks
-        smoothing = self.recipe.train.label_smoothing if augment else 0.0
         texts = batch.tokens, batch.token_lengths, batch.prompt_lengths
-        return aed_loss(self.model, features, lengths, *texts, smoothing, self.blank)
+        if not augment:
+            return aed_loss(self.model, features, lengths, *texts, 0.0, self.blank)
+        train = self.recipe.train
+        even = max(0.0, 1 - self.global_step / train.ctc_prior_steps) if train.ctc_prior_steps else 0.0
+        return aed_loss(self.model, features, lengths, *texts, train.label_smoothing, self.blank, even)
 
     def training_step(self, batch: ASRBatch, _: int) -> dict[str, Tensor]:
         parts = self.losses(batch, augment=True)

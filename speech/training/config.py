@@ -63,12 +63,16 @@ class AEDTrainConfig(TrainConfig):
     """The run of a recogniser."""
 
     ctc_weight: float = 0.3
+    ctc_prior_steps: int = 0
+    """steps over which CTC believes, less and less, that a text is spoken evenly: it leaves its plateau sooner"""
     label_smoothing: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.ctc_weight < 1:
             raise SpeechError(f"train.ctc_weight {self.ctc_weight} is outside 0 ... 1 (1 excluded)")
+        if self.ctc_prior_steps < 0:
+            raise SpeechError(f"train.ctc_prior_steps {self.ctc_prior_steps} must be 0 or more")
 
 
 @dataclass

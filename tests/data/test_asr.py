@@ -3,6 +3,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import fields, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -137,9 +138,19 @@ def test_augmentation_is_a_function_of_seed_epoch_and_id(cuts, tokenizer, config
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert not all(torch.equal(a[key], other[key]) for key in a.keys() & other.keys())
     assert not all(torch.equal(a[0, cut.id], a[1, cut.id]) for cut in cuts)
-    quarter = waveforms(AugmentConfig(speeds=[0.9, 1.0, 1.1], noise_prob=0.0))
-    lengths = {len(x) / (next(c for c in cuts if c.id == name).duration * RATE) for (_, name), x in quarter.items()}
-    assert {round(x, 2) for x in lengths} == {round(1 / 0.9, 2), 1.0, round(1 / 1.1, 2)}
+    for augment in (AugmentConfig(noise_prob=0.0), AugmentConfig(speeds=[1.0, 1.1], tempos=[0.5, 1.0], noise_prob=0.0)):
+        paced = waveforms(augment)
+        lengths = {len(x) / (next(c for c in cuts if c.id == name).duration * RATE) for (_, name), x in paced.items()}
+        assert {round(x, 2) for x in lengths} == {round(1 / pace, 2) for pace in augment.paces}
+
+
+def test_batches_are_as_long_as_the_sampler_was_told(cuts, tokenizer, config):
+    told = stream(cuts, tokenizer, config, 30, AugmentConfig(speeds=[0.9, 1.1], tempos=[0.5, 1.0, 2.0]))
+    for plan in islice(told.make_sampler(), 30):
+        seconds, tokens = told.lengths(plan.rows, plan.passes)
+        batch = told[plan]
+        assert batch.waveform_lengths.numpy() / RATE == pytest.approx(seconds, abs=1.5 / RATE)
+        assert batch.token_lengths.tolist() == tokens.tolist()
 
 
 def test_noise_comes_from_the_manifest_at_the_ratio(cuts, tokenizer, config, tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from speech.data.augment import change_speed, example_rng, mix_noise, spec_augment_masks
+from speech.data.augment import change_speed, change_tempo, draw, example_rng, mix_noise, spec_augment_masks
 
 RATE = 8000
 
@@ -20,6 +20,24 @@ def test_speed_changes_length_and_pitch_by_the_factor(factor):
     assert abs(len(y) - len(x) / factor) <= 1 and y.dtype == np.float32
     spectrum = np.abs(np.fft.rfft(y * np.hanning(len(y))))
     assert abs(spectrum.argmax() * RATE / len(y) - 500 * factor) < 1.0
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.75, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("samples", [10, 4 * RATE])
+def test_tempo_changes_length_alone(factor, samples):
+    x = np.sin(2 * np.pi * 500 * np.arange(samples) / RATE).astype(np.float32)
+    y = change_tempo(x, factor, RATE)
+    assert abs(len(y) - len(x) / factor) <= 1 and y.dtype == np.float32
+    if samples > RATE:
+        spectrum = np.abs(np.fft.rfft(y * np.hanning(len(y))))
+        assert abs(spectrum.argmax() * RATE / len(y) - 500) < 1.0
+
+
+def test_speed_and_tempo_are_drawn_evenly_and_apart():
+    keys = np.random.default_rng(0).integers(0, 2**63, 6000).astype(np.uint64)
+    speeds, tempos = (draw(what, 1, np.zeros(6000, int), keys, [0.5, 1.0, 2.0]) for what in ("speed", "tempo"))
+    pairs, counts = np.unique(np.stack([speeds, tempos]), axis=1, return_counts=True)
+    assert pairs.shape == (2, 9) and abs(counts - 6000 / 9).max() < 5 * np.sqrt(6000 / 9)
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 20.0])

@@ -1,9 +1,11 @@
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from speech.models.aed import AED
-from speech.models.losses import aed_loss, attention_loss
+from speech.models.losses import aed_loss, attention_loss, ctc_loss
 
 close = torch.testing.assert_close
 V, BLANK, EOS = 29, 0, 2
@@ -16,7 +18,7 @@ def features(i: int) -> torch.Tensor:
     return torch.randn(FRAMES[i], 24, generator=torch.Generator().manual_seed(i))
 
 
-def loss(model: AED, rows: list[int], extra_frames=0, extra_tokens=0, filler=0, smoothing=0.1, texts=None):
+def loss(model: AED, rows: list[int], extra_frames=0, extra_tokens=0, filler=0, smoothing=0.1, texts=None, even=0.0):
     texts = texts or TEXTS
     tokens = [torch.tensor([*PROMPTS[i], *texts[i], EOS]) for i in rows]
     x = [features(i)[:, : model.config.frontend.n_mels] for i in rows]
@@ -30,13 +32,15 @@ def loss(model: AED, rows: list[int], extra_frames=0, extra_tokens=0, filler=0, 
         torch.tensor([len(PROMPTS[i]) for i in rows]),
         smoothing,
         BLANK,
+        even,
     )
 
 
-def test_batch_loss_is_the_sum_of_single_losses(aed):
-    singles = [loss(aed, [i]) for i in range(3)]
+@pytest.mark.parametrize("even", [0.0, 0.5])
+def test_batch_loss_is_the_sum_of_single_losses(aed, even):
+    singles = [loss(aed, [i], even=even) for i in range(3)]
     for padding in ({}, {"extra_frames": 33, "extra_tokens": 4}, {"extra_tokens": 2, "filler": 9}):
-        batch = loss(aed, [0, 1, 2], **padding)
+        batch = loss(aed, [0, 1, 2], even=even, **padding)
         close(batch.attention.total, sum(s.attention.total for s in singles), atol=1e-4, rtol=1e-5)
         close(batch.ctc.total, sum(s.ctc.total for s in singles), atol=1e-3, rtol=1e-5)
         assert batch.correct == sum(s.correct for s in singles)
@@ -84,22 +88,44 @@ def test_ctc_sees_the_text_alone(aed):
         close(loss(aed, [i]).ctc.total, expected)
 
 
-def test_an_utterance_too_short_for_ctc_counts_zero_there(aed):
+@pytest.mark.parametrize("even", [0.0, 0.5])
+def test_an_utterance_too_short_for_ctc_counts_zero_there(aed, even):
     long = [TEXTS[0], TEXTS[1], [11] * 40]  # 40 frames give 10 or 5
-    both, rest = loss(aed, [0, 2], texts=long), loss(aed, [0], texts=long)
+    both, rest = loss(aed, [0, 2], texts=long, even=even), loss(aed, [0], texts=long, even=even)
     close(both.ctc.total, rest.ctc.total, atol=1e-3, rtol=1e-5)
     assert both.attention.weight == rest.attention.weight + 41
-    assert loss(aed, [2], texts=long).ctc.total == 0
+    assert loss(aed, [2], texts=long, even=even).ctc.total == 0
     (both.attention.total + both.ctc.total).backward()
     for name, parameter in aed.named_parameters():
         assert parameter.grad.isfinite().all(), name
 
 
-def test_an_empty_text_is_eos_alone(aed):
-    found = loss(aed, [0], texts=[[]])
+@pytest.mark.parametrize("even", [0.0, 0.5])
+def test_an_empty_text_is_eos_alone(aed, even):
+    found = loss(aed, [0], texts=[[]], even=even)
     assert found.attention.weight == 1 and found.ctc.total.isfinite() and found.ctc.total > 0
 
 
 def test_without_a_ctc_head_there_is_no_ctc_loss(aed):
     aed.ctc = None
     assert loss(aed, [0, 1]).ctc is None
+
+
+def test_ctc_weighs_every_alignment_by_the_prior():
+    log_probs = torch.randn(1, 5, 6, dtype=torch.float64).log_softmax(-1).requires_grad_()
+    prior = torch.randn(1, 5, 3, dtype=torch.float64)
+    text, total = [4, 2, 5], torch.zeros((), dtype=torch.float64)
+    for path in itertools.product([-1, 0, 1, 2], repeat=5):  # -1: blank
+        if [u for u, _ in itertools.groupby(path) if u >= 0] == [0, 1, 2]:
+            scores = (
+                log_probs[0, t, 0] if u < 0 else log_probs[0, t, text[u]] + prior[0, t, u] for t, u in enumerate(path)
+            )
+            total = total + sum(scores).exp()
+    asked = torch.tensor([5]), torch.tensor([text]), torch.tensor([3]), 0
+    found = ctc_loss(log_probs, *asked, prior)
+    close(found[0], -total.log())
+    close(torch.autograd.grad(found.sum(), log_probs)[0], torch.autograd.grad(-total.log(), log_probs)[0])
+    logits = torch.randn(1, 5, 6, requires_grad=True)
+    plain, zero = (ctc_loss(logits.log_softmax(-1), *asked, p) for p in (None, torch.zeros(1, 5, 3)))
+    close(plain, zero)
+    close(torch.autograd.grad(plain.sum(), logits)[0], torch.autograd.grad(zero.sum(), logits)[0])

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Read English sentences of a crowd: bash egs/commonvoice/asr/run.sh [--stage N] [--stop_stage N] [--corpus DIR]
-#     [--conf conf/small.yaml] [--exp exp/small] [--vocab 64] [--fit_memory 0.9]
+#     [--conf conf/small.yaml] [--exp exp/small] [--vocab 256] [--fit_memory 0.9]
 # DIR is a language folder of a Common Voice release, or a folder with manifest.tsv; without it SPEECH_CORPORA has
 # en_commonvoice1_test. --conf and --exp count from this folder. --fit_memory finds batch
 # sizes that fill this share of the GPU. Further options go to `speech train`.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../common.sh"
-corpus="" conf=conf/small.yaml exp=exp/small vocab=64 fit_memory=""
+corpus="" conf=conf/small.yaml exp=exp/small vocab=256 fit_memory=""
 options "corpus conf exp vocab fit_memory" "$@"
 corpus=${corpus:+$(realpath -- "$corpus")}
 setup
