@@ -11,6 +11,7 @@ from speech.training.config import AEDRecipe
 from speech.training.settings import check_init, generation_of, parse_recipe
 
 log = logging.getLogger(__name__)
+CTC_ROOM = 0.5  # tokens a frame: above it the alignments of many texts have hardly a choice
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -68,6 +69,15 @@ def train(recipe: AEDRecipe) -> Path:
 
     model = start_model(recipe, tokenizer) if recipe.init else AED(recipe.model, tokenizer.size)
     log.info(f"model: {count_parameters(model):,} parameters, {tokenizer.size} tokens")
+    if recipe.model.ctc:
+        frames = 1000 / (recipe.model.frontend.hop_ms * model.encoder.subsampling.factor)
+        spoken = train_corpus.tokens_per_second
+        log.info(f"CTC: {spoken:.1f} tokens in {frames:g} frames a second")
+        if spoken > CTC_ROOM * frames:
+            log.warning(
+                f"warning: a token for every {frames / spoken:.1f} frames leaves CTC little room, and it may learn "
+                "nothing: a tokenizer with more pieces, or --model.encoder.subsampling conv4, gives more"
+            )
     if recipe.model.frontend.norm == "global" and not recipe.init:
         rows = train_corpus.rows[:: max(1, len(train_corpus.rows) // 500)]
         model.frontend.mean, model.frontend.inv_std = feature_statistics(model.frontend, map(train_corpus.cut, rows))

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # From nothing to a recogniser of spoken digits: bash egs/digits/run.sh [--stage N] [--stop_stage N] [--corpus PATH]
-# PATH is a folder with manifest.tsv or the public archive. Further options go to `speech train`.
+#     [--paces yes]
+# PATH is a folder with manifest.tsv or the public archive. With --paces yes the model then learns slow and fast speech,
+# as exp/paces/model. Further options go to `speech train`.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-corpus=""
-options corpus "$@"
+corpus="" paces=no
+options "corpus paces" "$@"
 corpus=${corpus:+$(realpath -- "$corpus")}
 setup
 cd "$root/egs/digits"
@@ -53,6 +55,12 @@ if run_stage 8 "export: what \`speech demo\` opens"; then
 from speech.data.manifests import open_manifest
 for i, cut in zip((1, 2, 3), open_manifest('data/test.jsonl.gz')):
     cut.save_audio(f'exp/onnx/examples/digits-{i}.wav')"
+fi
+
+if [ "$paces" = yes ] && run_stage 9 "slow and fast speech: train on, at tempos of 0.4 to 2.2"; then
+    speech train --init exp/model --config conf/train.yaml --config conf/paces.yaml --data.train data/train.jsonl.gz \
+        --data.dev data/dev.jsonl.gz --train.out exp/paces
+    speech evaluate exp/paces/model "${tests[@]}" --worst 0 --out exp/paces/joint
 fi
 case "$(speech data files data/train.jsonl.gz --count 1)" in
     */synthetic/*) say "SYNTHETIC SPEECH: these numbers are of espeak-ng's voices and say nothing about real speech" ;;

@@ -56,6 +56,12 @@ class Corpus:
         """Kept rows of all sources."""
         return np.concatenate(self.kept)
 
+    @property
+    def tokens_per_second(self) -> float:
+        """Of the text, without prompt and end."""
+        rows = self.rows
+        return (self.counts[rows] - self.prompt_length - 1).sum() / self.seconds[rows].sum()
+
     def order(self, seed: int, shuffle: bool = True, max_seconds: float = float("inf")) -> Order:
         """Epochs over the kept rows of up to max_seconds; cuts of a shard stay together."""
         parts, first = [], 0

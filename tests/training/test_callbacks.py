@@ -81,6 +81,17 @@ def test_the_time_left_is_that_of_training(corpus, tmp_path, clock, caplog):
     assert [line.rpartition("left ")[2] for line in lines if "  left " in line] == ["3.0 min", "0.0 min"]
 
 
+@pytest.mark.parametrize("subsampling, warned", [("conv4", False), ("dw8", True)])  # 25 and 12.5 frames a second
+def test_tokens_that_leave_ctc_no_room_are_told(corpus, tmp_path, caplog, subsampling, warned):
+    caplog.set_level("INFO")
+    recipe = make_recipe(corpus, tmp_path, max_steps=1, valid_every_steps=1)
+    recipe.model.encoder.subsampling = subsampling
+    train(recipe)
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    assert f"CTC: 10.0 tokens in {12.5 if warned else 25:g} frames a second" in said
+    assert ("a token for every 1.2 frames leaves CTC little room" in said) == warned
+
+
 def nan_loss(out, task):
     return out | {"loss": out["loss"] * math.nan}
 

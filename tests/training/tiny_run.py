@@ -74,7 +74,7 @@ def make_recipe(corpus: Path, out: Path, **train) -> AEDRecipe:
         ),
         data=data,
         optim=OptimConfig(lr=3e-3, warmup_steps=4),
-        train=short_run(AEDTrainConfig, out, 12, **train),
+        train=short_run(AEDTrainConfig, out, 12, **{"ctc_prior_steps": 6, **train}),
     )
 
 
