@@ -78,7 +78,7 @@ def told_ends(model: Recognizer, sound: np.ndarray, rows: list[list[str]], secon
     return np.array([np.flatnonzero((token == n) & (path != blank))[-1] + 1 for n in last]) * model.frame_seconds
 
 
-def chapter(model: Recognizer, corpus: Path, ctc_weight: float) -> None:
+def chapter(model: Recognizer, corpus: Path) -> None:
     rows = [
         line.split("\t")
         for line in (corpus / "LJ001_chapter.segments.tsv").read_text().splitlines()
@@ -94,7 +94,7 @@ def chapter(model: Recognizer, corpus: Path, ctc_weight: float) -> None:
         del sound
         for times in (1, 3):
             began = time.process_time()
-            found[times] = model.transcribe(f"{folder}/{times}.flac", word_timestamps=True, ctc_weight=ctc_weight)
+            found[times] = model.transcribe(f"{folder}/{times}.flac", word_timestamps=True)
             peaks.append((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - loaded) / 2**20)
             spent.append(time.process_time() - began)
     once, reference = found[1], " ".join(normalize(row[3], "en") for row in rows)
@@ -149,14 +149,11 @@ def digits(model: Recognizer, manifest: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chapter_model", default=EGS / "commonvoice/asr/exp/small/model")
-    parser.add_argument(
-        "--ctc_weight", type=float, default=0.3, help="of the chapter: the decoder alone leaves words out"
-    )
     parser.add_argument("--digit_model", default=EGS / "digits/exp/model")
     parser.add_argument("--digit_manifest", default=EGS / "digits/data/test.jsonl.gz")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    chapter(load_model(args.chapter_model, "cpu"), Path(os.environ["SPEECH_CORPORA"]) / "long_en", args.ctc_weight)
+    chapter(load_model(args.chapter_model, "cpu"), Path(os.environ["SPEECH_CORPORA"]) / "long_en")
     digits(load_model(args.digit_model, "cpu"), args.digit_manifest)
 
 
