@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from speech.errors import DataError, SpeechError, run
+from speech.training.log import start_log
 from speech.training.voice_config import FastSpeechRecipe
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     parser.add_argument("--out", type=Path, required=True, help="folder for the manifests of what is kept and the .npz")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    start_log()
     distill(args)
 
 

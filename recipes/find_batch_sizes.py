@@ -8,6 +8,7 @@ from pathlib import Path
 from speech.config import require
 from speech.errors import SpeechError
 from speech.training.config import AEDRecipe
+from speech.training.log import start_log
 from speech.training.settings import parse_recipe
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class BatchSizesRecipe(AEDRecipe):
 
 def main(argv: Sequence[str] | None = None) -> None:
     recipe = parse_recipe(BatchSizesRecipe, argv, "speech data batch-sizes", "Write data.batch_sizes for data.bins.")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    start_log()
     data = recipe.data
     require(recipe, "data.bins", "data.batch_sizes", "data.tokenizer")
     if not 0 < recipe.fraction <= 1 or recipe.memory_gb < 0 or recipe.timeout <= 0:

@@ -17,6 +17,7 @@ import numpy as np
 from speech.config import parse, require
 from speech.errors import DataError, run
 from speech.nn.mel_config import MelConfig
+from speech.training.log import start_log
 from speech.training.voice_config import FastSpeechRecipe
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class ProsodyRecipe(FastSpeechRecipe):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    start_log()
     measure(parse(ProsodyRecipe, argv, PROG, "Measure pitch and energy.", "fastspeech"))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from speech.config import require
 from speech.errors import SpeechError, run
 from speech.training.config import AEDRecipe
+from speech.training.log import start_log
 from speech.training.settings import check_init, generation_of, parse_recipe
 
 log = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ CTC_ROOM = 0.5  # tokens a frame: above it the alignments of many texts have har
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    start_log()
     train(parse_recipe(AEDRecipe, argv, "speech train", "Train an attention encoder-decoder recogniser."))
 
 

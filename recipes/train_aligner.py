@@ -11,13 +11,14 @@ from pathlib import Path
 
 from speech.config import parse
 from speech.errors import run
+from speech.training.log import start_log
 from speech.training.voice_config import AlignerRecipe
 
 log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    start_log()
     train(parse(AlignerRecipe, argv, "python -m recipes.train_aligner", "Train an aligner.", "aligner"))
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from speech.config import parse
 from speech.errors import run
+from speech.training.log import start_log
 from speech.training.voice_config import FastSpeechRecipe
 
 log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    start_log()
     train(parse(FastSpeechRecipe, argv, "python -m recipes.train_fastspeech", "Train a FastSpeech.", "fastspeech"))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from speech.config import parse
 from speech.errors import run
+from speech.training.log import start_log
 from speech.training.voice_config import TransformerTTSRecipe
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ PROG = "python -m recipes.train_transformer_tts"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    start_log()
     train(parse(TransformerTTSRecipe, argv, PROG, "Train a Transformer TTS.", "transformer_tts"))
 
 

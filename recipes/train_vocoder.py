@@ -12,13 +12,14 @@ from pathlib import Path
 
 from speech.config import parse, require
 from speech.errors import SpeechError, run
+from speech.training.log import start_log
 from speech.training.vocoder_config import VocoderRecipe, describe_vocoder
 
 log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    start_log()
     train(parse(VocoderRecipe, argv, "python -m recipes.train_vocoder", "Train a vocoder.", "vocoder"))
 
 
