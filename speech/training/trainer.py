@@ -64,7 +64,8 @@ def fit(
     out = Path(config.out)
     root = out / "checkpoints"
     out.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for part in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")  # Lightning's own use
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before")  # ExactResume does it
     if SLURMEnvironment.detect():
