@@ -71,10 +71,10 @@ def _decoder(session: Session, model: AED, truth: Encoded, batch: Pair, kind) ->
     rows = 2 * len(truth.lengths)
     tokens = torch.randint(model.vocab_size, (rows, STEPS), generator=torch.Generator().manual_seed(0))
     log_probs = model.decoder(tokens, truth.memory, truth.mask).logits.log_softmax(-1)[..., : model.vocab_size].numpy()
-    past, memory, frames = decoder.empty(rows, STEPS + 1), _memory(truth, slice(None), kind), truth.lengths.numpy()
-    yield log_probs[:, : STEPS - 2], decoder.run(tokens[:, : STEPS - 2].numpy(), 0, frames, memory, past)
+    bound = decoder.bind(truth.lengths.numpy(), _memory(truth, slice(None), kind), decoder.empty(rows, STEPS + 1))
+    yield log_probs[:, : STEPS - 2], decoder.run(bound, tokens[:, : STEPS - 2].numpy(), 0)
     for at in range(STEPS - 2, STEPS):
-        yield log_probs[:, at : at + 1], decoder.run(tokens[:, at : at + 1].numpy(), at, frames, memory, past)
+        yield log_probs[:, at : at + 1], decoder.run(bound, tokens[:, at : at + 1].numpy(), at)
 
 
 def _ctc(session: Session, model: AED, truth: Encoded, batch: Pair, kind) -> Iterator[Pair]:

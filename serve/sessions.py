@@ -103,20 +103,33 @@ class Session:
     def value(self, array: np.ndarray) -> ort.OrtValue:
         return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self.device, 0)
 
-    def run(
-        self, inputs: dict[str, Any], host: tuple[str, ...] = (), into: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """`host` outputs come as arrays, those of `into` are written to its values, all others stay on the device."""
-        binding = self.session.io_binding()
-        bound = {n: self.value(x) if isinstance(x, np.ndarray) else x for n, x in inputs.items()}  # owned until the end
-        for name, value in bound.items():
-            binding.bind_ortvalue_input(name, value)
-        wanted = [*host, *(into if into is not None else (n for n in self.outputs if n not in host))]
-        for name in wanted:
-            if into is not None and name in into:
-                binding.bind_ortvalue_output(name, into[name])
-            else:
-                binding.bind_output(name, "cpu" if name in host else self.device)
-        self.session.run_with_iobinding(binding)
-        found = dict(zip(wanted, binding.get_outputs(), strict=True))
+    def run(self, inputs: dict[str, Any], host: tuple[str, ...] = ()) -> dict[str, Any]:
+        """`host` outputs come as arrays, all others stay on the device."""
+        return Bound(self, {}, {}).run(inputs, host, tuple(name for name in self.outputs if name not in host))
+
+
+class Bound:
+    """Inputs of a session that stay for many runs, and outputs that are written to values given once: it keeps both."""
+
+    def __init__(self, session: Session, inputs: dict[str, Any], into: dict[str, Any]):
+        self.session, self.into = session, into
+        self.binding = session.session.io_binding()
+        self.kept = self._bind(inputs)
+        for name, value in into.items():
+            self.binding.bind_ortvalue_output(name, value)
+
+    def run(self, inputs: dict[str, Any], host: tuple[str, ...], device: tuple[str, ...] = ()) -> dict[str, Any]:
+        """With the other inputs; `host` outputs come as arrays, those of `device` as values that stay there."""
+        given = self._bind(inputs)  # owned until the end
+        for name in (*host, *device):
+            self.binding.bind_output(name, "cpu" if name in host else self.session.device)
+        self.session.session.run_with_iobinding(self.binding)
+        del given
+        found = dict(zip((*host, *device), self.binding.get_outputs()[len(self.into) :], strict=True))
         return {name: value.numpy() if name in host else value for name, value in found.items()}
+
+    def _bind(self, inputs: dict[str, Any]) -> list[ort.OrtValue]:
+        values = [self.session.value(x) if isinstance(x, np.ndarray) else x for x in inputs.values()]
+        for name, value in zip(inputs, values, strict=True):
+            self.binding.bind_ortvalue_input(name, value)
+        return values

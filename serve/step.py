@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from serve.sessions import Session
+from serve.sessions import Bound, Session
 from speech.errors import SpeechError
 from speech.search.beam import Scores, memory_rows
 
@@ -18,6 +18,7 @@ class DecodeState(NamedTuple):
     utterance: np.ndarray  # [N] utterance of each row
     memory: dict[str, Any]  # cross keys and values of M rows: the beams of an utterance share one
     owner: np.ndarray  # [M] utterance of each row of memory
+    bound: Bound  # the graph with these caches and this memory
 
 
 class Decoder:
@@ -45,13 +46,14 @@ class Decoder:
             name: self.decoder.value(np.pad(x.numpy(), ((0, 0), (0, 0), (0, more), (0, 0)))) for name, x in past.items()
         }
 
-    def run(
-        self, tokens: np.ndarray, filled: int, frames: np.ndarray, memory: dict[str, Any], past: dict[str, Any]
-    ) -> np.ndarray:
-        """tokens [N, U] behind `filled` others -> log-probabilities [N, U, V]; the caches are written."""
-        inputs = {"tokens": tokens, "filled": np.full(len(tokens), filled), "frames": frames, **memory, **past}
+    def bind(self, frames: np.ndarray, memory: dict[str, Any], past: dict[str, Any]) -> Bound:
+        """Steps that look at this memory and write to these caches."""
         into = {f"present{name}": past[f"past{name}"] for name in self.names}
-        return self.decoder.run(inputs, ("log_probs",), into)["log_probs"]
+        return Bound(self.decoder, {"frames": frames, **memory, **past}, into)
+
+    def run(self, bound: Bound, tokens: np.ndarray, filled: int) -> np.ndarray:
+        """tokens [N, U] behind `filled` others -> log-probabilities [N, U, V]; the caches are written."""
+        return bound.run({"tokens": tokens, "filled": np.full(len(tokens), filled)}, ("log_probs",))["log_probs"]
 
 
 class Step:
@@ -67,15 +69,14 @@ class Step:
 
     def __call__(self, tokens: np.ndarray, parents: np.ndarray, state: DecodeState) -> tuple[Scores, DecodeState]:
         """tokens [N], parents [N]: rows of the previous call that each row continues."""
-        past, room, filled, utterance, memory, owner = state
-        if not np.array_equal(parents, np.arange(len(utterance))):
-            past, utterance = self.decoder.rows(past, parents), utterance[parents]
-            owner = memory_rows(utterance)
-        if not np.array_equal(owner, state.owner):  # utterances finished
-            memory = self.decoder.rows(self.memory, owner)
-        log_probs, state = self.verify(
-            tokens[:, None], filled, DecodeState(past, room, filled, utterance, memory, owner)
-        )
+        if not np.array_equal(parents, np.arange(len(state.utterance))):
+            utterance = state.utterance[parents]
+            owner, memory = memory_rows(utterance), state.memory
+            if not np.array_equal(owner, state.owner):  # utterances finished
+                memory = self.decoder.rows(self.memory, owner)
+            past = self.decoder.rows(state.past, parents)
+            state = self._state(past, state.room, state.filled, utterance, memory, owner)
+        log_probs, state = self.verify(tokens[:, None], state.filled, state)
         return Scores(log_probs[:, -1]), state
 
     def verify(self, tokens: np.ndarray, filled: int, state: DecodeState | None) -> tuple[np.ndarray, DecodeState]:
@@ -84,10 +85,13 @@ class Step:
         needed = filled + tokens.shape[1]
         if state is None:
             rows, room = np.arange(len(tokens)), -(-(needed + 1) // ROOM) * ROOM
-            state = DecodeState(self.decoder.empty(len(tokens), room), room, 0, rows, self.memory, rows)
-        past, room, _, utterance, memory, owner = state
-        if needed > room:
-            more = max(room, needed - room)
-            past, room = self.decoder.longer(past, more), room + more
-        log_probs = self.decoder.run(tokens, filled, self.frames[owner], memory, past)
-        return log_probs, DecodeState(past, room, needed, utterance, memory, owner)
+            state = self._state(self.decoder.empty(len(tokens), room), room, 0, rows, self.memory, rows)
+        elif needed > state.room:
+            more = max(state.room, needed - state.room)
+            past = self.decoder.longer(state.past, more)
+            state = self._state(past, state.room + more, filled, state.utterance, state.memory, state.owner)
+        return self.decoder.run(state.bound, tokens, filled), state._replace(filled=needed)
+
+    def _state(self, past, room: int, filled: int, utterance: np.ndarray, memory, owner: np.ndarray) -> DecodeState:
+        bound = self.decoder.bind(self.frames[owner], memory, past)
+        return DecodeState(past, room, filled, utterance, memory, owner, bound)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serve.sessions import CPU, Session, pick_provider
+from serve.sessions import CPU, Bound, Session, pick_provider
 from speech.errors import SpeechError
 from speech.onnx_folder import ON_GPU, FastSpeechGraphs, TransformerTTSGraphs, graph_path, read_json, read_settings
 from speech.prenet_keep import prenet_keep
@@ -70,10 +70,10 @@ class FrameByFrame:
             keep = prenet_keep(steps, settings.prenet_width, settings.prenet_dropout, self.seed).astype(np.float32)
         past = self._empty(steps)
         into = {name.replace("past", "present"): value for name, value in past.items()}
+        bound = Bound(self.decoder, {"lengths": lengths, **memory, **past}, into)
         frame, mels = np.zeros((1, settings.n_mels), np.float32), []
         for t in range(steps):
-            inputs = {"frame": frame, "filled": np.array([t]), "keep": keep[t : t + 1], "lengths": lengths}
-            found = self.decoder.run({**inputs, **memory, **past}, ("mel", "stop"), into)
+            found = bound.run({"frame": frame, "filled": np.array([t]), "keep": keep[t : t + 1]}, ("mel", "stop"))
             mels.append(found["mel"])
             frame = found["mel"][:, -1]
             if 1 / (1 + np.exp(-found["stop"][0])) > self.threshold:

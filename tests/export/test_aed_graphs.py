@@ -98,10 +98,10 @@ def test_several_tokens_at_once_are_single_steps_are_torch(model, decoder, utter
     truth = model.decoder(tokens, memory, length_mask(frames, 11)).logits.log_softmax(-1)
 
     def run(widths: list[int]) -> np.ndarray:
-        past, at, found = decoder.empty(len(tokens), 12), 0, []
+        bound, at, found = decoder.bind(frames.numpy(), named(memory), decoder.empty(len(tokens), 12)), 0, []
         for width in widths:
             part = tokens[:, at : at + width].numpy()
-            found.append(decoder.run(part, at, frames.numpy(), named(memory), past))
+            found.append(decoder.run(bound, part, at))
             at += width
         return np.concatenate(found, 1)
 
@@ -111,11 +111,11 @@ def test_several_tokens_at_once_are_single_steps_are_torch(model, decoder, utter
 
 def test_a_draft_that_was_wrong_is_written_over(model, decoder):
     memory, frames, rng = named(memory_of(model, 1, 6)), np.array([6]), np.random.default_rng(0)
-    past, other = decoder.empty(1, 16), decoder.empty(1, 16)
+    bound, other = (decoder.bind(frames, memory, decoder.empty(1, 16)) for _ in range(2))
     right = rng.integers(0, model.vocab_size, (1, 8))
-    decoder.run(np.concatenate([right[:, :4], rng.integers(0, model.vocab_size, (1, 9))], 1), 0, frames, memory, past)
-    again = decoder.run(right[:, 4:], 4, frames, memory, past)
-    np.testing.assert_allclose(again, decoder.run(right, 0, frames, memory, other)[:, 4:], atol=1e-6)
+    decoder.run(bound, np.concatenate([right[:, :4], rng.integers(0, model.vocab_size, (1, 9))], 1), 0)
+    again = decoder.run(bound, right[:, 4:], 4)
+    np.testing.assert_allclose(again, decoder.run(other, right, 0)[:, 4:], atol=1e-6)
 
 
 def test_caches_are_written_in_place(model, exported, decoder, capfd):
@@ -123,7 +123,7 @@ def test_caches_are_written_in_place(model, exported, decoder, capfd):
     options.intra_op_num_threads = 1  # and with the warnings that a Session hides
     decoder.decoder.session = ort.InferenceSession(exported / "decoder.onnx", options, providers=[CPU])
     memory, past, tokens = named(memory_of(model, 2, 6)), decoder.empty(2, 8), np.ones((2, 3), np.int64)
-    decoder.run(tokens, 0, np.array([6, 6]), memory, past)
+    decoder.run(decoder.bind(np.array([6, 6]), memory, past), tokens, 0)
     assert all(x.numpy()[:, :, :3].any() and not x.numpy()[:, :, 3:].any() for x in past.values())
     assert "in-place" not in capfd.readouterr().err
     decoder.decoder.run({"tokens": tokens, "filled": np.array([0, 0]), "frames": np.array([6, 6]), **memory, **past})
@@ -194,7 +194,7 @@ def test_half_precision_keeps_its_logits_in_float32(tiny_model, model, tmp_path)
     tokens, frames = torch.tensor([[3, 4, 5], [6, 7, 8]]), torch.tensor([7, 4])
     truth = model.decoder(tokens, memory, length_mask(frames, 7)).logits.log_softmax(-1)
     small = {name: x.astype(np.float16) for name, x in named(memory).items()}
-    found = decoder.run(tokens.numpy(), 0, frames.numpy(), small, decoder.empty(2, 4))
+    found = decoder.run(decoder.bind(frames.numpy(), small, decoder.empty(2, 4)), tokens.numpy(), 0)
     np.testing.assert_allclose(found, truth, atol=2e-2)
 
 
