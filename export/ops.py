@@ -25,19 +25,21 @@ HIDDEN = -1e4  # of a score: finite in fp16, and a row of padding stays a number
 @torch.library.custom_op("parlance::attend_bias", mutates_args=())
 def attend_bias(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """[B, T, C], [B, S, C] twice, [B, H, T, S] -> [B, T, C]."""
-    q, k, v = (x.unflatten(2, (bias.size(1), -1)).transpose(1, 2) for x in (q, k, v))
-    return _flat(ATTEND(q, k, v, None, bias))
+    q, k, v = (by_heads(x, bias.size(1)) for x in (q, k, v))
+    return flat(ATTEND(q, k, v, None, bias))
 
 
 @torch.library.custom_op("parlance::attend_lengths", mutates_args=())
-def attend_lengths(q: Tensor, k: Tensor, v: Tensor, lengths: Tensor, causal: bool) -> Tensor:
-    """[B, H, T, D], [B, H, S, D], [B, H, S, E], of which the first `lengths` [B] count -> [B, H, T, E]."""
-    return ATTEND(q, k, v, Lengths(lengths, causal))
+def attend_lengths(q: Tensor, k: Tensor, v: Tensor, lengths: Tensor, causal: bool, heads: int) -> Tensor:
+    """[B, T, C], [B, S, C], [B, S, E], of which the first `lengths` [B] count -> [B, T, E]."""
+    q, k, v = (by_heads(x, heads) for x in (q, k, v))
+    return flat(ATTEND(q, k, v, Lengths(lengths, causal)))
 
 
 @torch.library.custom_op("parlance::write", mutates_args=())
 def write(buffer: Tensor, new: Tensor, at: Tensor) -> Tensor:
-    return WRITE(buffer, new, at)
+    """[B, S, C] with new [B, U, C] from `at` [B] on."""
+    return WRITE(buffer[:, None], new[:, None], at)[:, 0]
 
 
 ATTEND, WRITE, PAD = attention.attend, attention.write, F.pad
@@ -49,8 +51,8 @@ def _(q, k, v, bias):
 
 
 @attend_lengths.register_fake
-def _(q, k, v, lengths, causal):
-    return q.new_empty(*q.shape[:3], v.size(3))
+def _(q, k, v, lengths, causal, heads):
+    return q.new_empty(*q.shape[:2], v.size(2))
 
 
 @write.register_fake
@@ -58,21 +60,31 @@ def _(buffer, new, at):
     return torch.empty_like(buffer)
 
 
-def _flat(x: Tensor) -> Tensor:  # [B, H, T, D] -> [B, T, C]
+def flat(x: Tensor) -> Tensor:
+    """[B, H, T, D] -> [B, T, C], as keys and values stand in graphs."""
     return x.transpose(1, 2).flatten(2)
+
+
+def by_heads(x: Tensor, heads: int) -> Tensor:
+    """[B, T, C] -> [B, H, T, D], as they stand in models."""
+    return x.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
 def _attend(q, k, v, mask=None, bias=None, dropout=0.0) -> Tensor:
     if bias is not None:
         if mask is not None:
             bias = bias.masked_fill(~mask, HIDDEN)
-        return attend_bias(*map(_flat, (q, k, v)), bias).unflatten(2, (q.size(1), -1)).transpose(1, 2)
+        return by_heads(attend_bias(*map(flat, (q, k, v)), bias), q.size(1))
     if mask is None:
         mask = Lengths(torch.full_like(q[:, 0, 0, 0], k.size(2), dtype=torch.long))
     elif isinstance(mask, Tensor):
         assert mask.size(2) == 1  # of lengths: nothing else comes without a bias in a graph
         mask = Lengths(mask[:, 0, 0].sum(-1))
-    return attend_lengths(q, k, v, mask.lengths, mask.causal)
+    return by_heads(attend_lengths(*map(flat, (q, k, v)), mask.lengths, mask.causal, q.size(1)), q.size(1))
+
+
+def _write(buffer: Tensor, new: Tensor, at: Tensor) -> Tensor:
+    return by_heads(write(flat(buffer), flat(new), at), buffer.size(1))
 
 
 def _pad(x: Tensor, *given, **named) -> Tensor:
@@ -84,7 +96,7 @@ def _pad(x: Tensor, *given, **named) -> Tensor:
 @contextmanager
 def fused() -> Iterator[None]:
     with ExitStack() as swapped:
-        for module, name, ours in ((attention, "attend", _attend), (attention, "write", write), (F, "pad", _pad)):
+        for module, name, ours in ((attention, "attend", _attend), (attention, "write", _write), (F, "pad", _pad)):
             swapped.enter_context(patch.object(module, name, ours))
         yield
 
@@ -117,8 +129,9 @@ def _bias_node(q, k, v, bias):
     return MHA(q, k, v, None, None, bias, num_heads=bias.shape[1])
 
 
-def _lengths_node(q, k, v, lengths, causal: bool):
-    return ATTENTION(q, k, v, None, None, None, lengths, is_causal=int(causal))[0]  # type: ignore[index]
+def _lengths_node(q, k, v, lengths, causal: bool, heads: int):
+    given = (q, k, v, None, None, None, lengths)
+    return ATTENTION(*given, is_causal=int(causal), q_num_heads=heads, kv_num_heads=heads)[0]  # type: ignore[index]
 
 
 def _write_node(buffer, new, at):

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 
 import onnx
 import torch
-from onnx import TensorProto, helper, parser
+from onnx import TensorProto, helper
 
-from export.aed import save_aed
+from export.aed import cache_names, save_aed
 from export.ops import IR_VERSION, OPSET
 from export.parity import graph_errors
 from export.quantize import quantize
@@ -23,10 +23,6 @@ from speech.onnx_folder import PRECISIONS, AEDGraphs, graph_path, held, label, w
 log = logging.getLogger(__name__)
 DTYPES = {"32": torch.float32, "16": torch.float16, "bf16": torch.bfloat16}
 ELEMENTS = {"32": TensorProto.FLOAT, "16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "int8": TensorProto.FLOAT}
-GATHER = """<ir_version: {ir}, opset_import: ["" : {opset}]>
-gather ({kind}[batch, heads, cache, head_size] x, int64[rows] rows) => ({kind}[rows, heads, cache, head_size] y) {{
-    y = Gather<axis = 0>(x, rows)
-}}"""
 
 
 def export_aed(source: Path, out: Path, precisions: Collection[str]) -> None:
@@ -45,7 +41,8 @@ def export_aed(source: Path, out: Path, precisions: Collection[str]) -> None:
     settings = settings_of(loaded)
     save_precisions(save, settings.made, out, precisions, by_row=("decoder",))
     for precision in precisions:
-        save_gather(out / f"gather{PRECISIONS[precision]}.onnx", ELEMENTS[precision])
+        path, kind = out / f"gather{PRECISIONS[precision]}.onnx", ELEMENTS[precision]
+        save_gather(path, kind, loaded.model.config.decoder.n_layers)
     write_settings(out, "aed", settings)
     loaded.tokenizer.save(out)
     shutil.copyfile(source / "generation_config.json", out / "generation_config.json")
@@ -100,10 +97,16 @@ def settings_of(loaded: Loaded) -> AEDGraphs:
     )
 
 
-def save_gather(path: Path, element: int) -> None:
-    """x [N, H, S, D], rows [R] -> y [R, H, S, D]: caches follow the hypotheses of a beam without leaving the device."""
-    kind = TensorProto.DataType.Name(element).lower()
-    model = parser.parse_model(GATHER.format(ir=IR_VERSION, opset=OPSET, kind=kind))
+def save_gather(path: Path, element: int, layers: int) -> None:
+    """past keys and values [N, S, C], rows [R] -> those rows of each: caches follow the hypotheses of a beam without
+    leaving the device."""
+    names = cache_names("past", layers)
+    inputs = [helper.make_tensor_value_info(name, element, ["batch", "cache", "width"]) for name in names]
+    outputs = [helper.make_tensor_value_info(f"new_{name}", element, ["rows", "cache", "width"]) for name in names]
+    rows = helper.make_tensor_value_info("rows", TensorProto.INT64, ["rows"])
+    nodes = [helper.make_node("Gather", [name, "rows"], [f"new_{name}"], axis=0) for name in names]
+    graph = helper.make_graph(nodes, "gather", [*inputs, rows], outputs)
+    model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
     helper.set_model_props(model, label(path))
     onnx.save(model, path)
 

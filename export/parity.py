@@ -1,13 +1,12 @@
 """Exported graphs against the model: how far their values are from those of torch."""
 
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from export.aed import cache_names
+from export.aed import cache_names, flat_pairs
 from serve.sessions import CPU, Session
 from serve.step import Decoder
 from speech.models.aed import AED, Encoded
@@ -62,7 +61,7 @@ def _encoder(session: Session, model: AED, truth: Encoded, batch: Pair, kind) ->
 
 def _memory(truth: Encoded, rows: slice, kind) -> dict[str, np.ndarray]:
     names = cache_names("cross", len(truth.memory))
-    return {n: x[rows].numpy().astype(kind) for n, x in zip(names, chain(*truth.memory), strict=True)}
+    return {n: x[rows].numpy().astype(kind) for n, x in zip(names, flat_pairs(truth.memory), strict=True)}
 
 
 def _decoder(session: Session, model: AED, truth: Encoded, batch: Pair, kind) -> Iterator[Pair]:

@@ -8,10 +8,40 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 
 def simplify(model: ir.Model) -> None:
+    _cancel(model.graph)
     _fix_reshapes(model.graph)
     _merge_projections(model.graph)
     _merge_sums(model)
     RemoveUnusedNodesPass()(model)
+
+
+def _cancel(graph: ir.Graph) -> None:
+    """Reshapes and transposes that undo those before them go: heads taken apart and put together again."""
+    for node in graph:
+        before = _given(node)[0].producer() if node.op_type in ("Reshape", "Transpose") else None
+        if before is None or before.op_type != node.op_type:
+            continue
+        source, out = _given(before)[0], node.outputs[0]
+        if out.is_graph_output() and (source.is_graph_input() or source.is_graph_output()):
+            continue  # a value has one name
+        if _same_shape(source, out) and (node.op_type == "Reshape" or _undone(before, node)):
+            name = out.name if out.is_graph_output() else source.name
+            ir.convenience.replace_all_uses_with(out, source, replace_graph_outputs=True)
+            graph.remove(node, safe=True)
+            source.name = name
+
+
+def _given(node: ir.Node) -> list[ir.Value]:
+    return [value for value in node.inputs if value is not None]
+
+
+def _same_shape(a: ir.Value, b: ir.Value) -> bool:
+    return a.shape is not None and a.shape == b.shape and None not in a.shape.dims
+
+
+def _undone(first: ir.Node, second: ir.Node) -> bool:
+    a, b = (node.attributes["perm"].as_ints() for node in (first, second))
+    return [a[i] for i in b] == sorted(a)
 
 
 def _fix_reshapes(graph: ir.Graph) -> None:
@@ -63,16 +93,15 @@ def _merge_sums(model: ir.Model) -> None:
     """A residual, the bias of what is added to it, the sum and its layer norm are one node. Not in 16 bits: the kernel
     for CUDA would take mean and variance in 16 bits too."""
     for norm in [node for node in model.graph if node.op_type == "LayerNormalization"]:
-        total = norm.inputs[0]
-        add = total.producer() if total is not None else None
-        if add is None or add.op_type != "Add" or total.dtype != ir.DataType.FLOAT or not _alike(*add.inputs):
+        total, *weights = _given(norm)
+        add = total.producer()
+        if add is None or add.op_type != "Add" or total.dtype != ir.DataType.FLOAT or not _alike(*_given(add)):
             continue
-        skip, product, bias = _residual(*add.inputs)
-        scale, shift = (*norm.inputs[1:], None)[:2]
+        skip, product, bias = _residual(*_given(add))
         merged = ir.Node(
             "com.microsoft",
             "SkipLayerNormalization",
-            [product, skip, scale, shift, bias],
+            [product, skip, *weights, *([None] * (2 - len(weights))), bias],
             [norm.attributes["epsilon"]],
             outputs=[ir.Value(name=name) for name in (norm.outputs[0].name, "", "", total.name)],
         )
@@ -94,8 +123,8 @@ def _alike(a: ir.Value, b: ir.Value) -> bool:
 
 
 def _residual(a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value | None]:
-    """What is added without its bias, what it is added to, and the bias, where there is one."""
-    for product, skip in ((a, b), (b, a)):
+    """What something is added to, that without its bias, and the bias, where there is one."""
+    for skip, product in ((a, b), (b, a)):
         bare, bias = _bare(product)
         if bias is not None:
             return skip, bare, bias
@@ -107,14 +136,15 @@ def _bare(total: ir.Value) -> tuple[ir.Value, ir.Value | None]:
     node = total.producer()
     if node is None or len(total.uses()) > 1:
         return total, None
-    if node.op_type == "Reshape" and node.inputs[0].shape[-1] == total.shape[-1]:
-        bare, bias = _bare(node.inputs[0])
+    given = _given(node)
+    if node.op_type == "Reshape" and given[0].shape and total.shape and given[0].shape[-1] == total.shape[-1]:
+        bare, bias = _bare(given[0])
         if bias is not None:
             node.replace_input_with(0, bare)
         return total, bias
     if node.op_type == "Add":
-        for bare, bias in (node.inputs, node.inputs[::-1]):
-            if bias.const_value is not None and len(bias.shape) == 1 and len(bare.shape) == 3:
+        for bare, bias in (given, given[::-1]):
+            if bias.const_value is not None and len(bias.const_value.shape) == 1:
                 return bare, bias
     return total, None
 

@@ -2,13 +2,12 @@
 waveforms."""
 
 from copy import deepcopy
-from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from export.aed import cache_names, caches, pairs
+from export.aed import cache_names, caches, flat_pairs, pairs
 from export.graph import Input, save_graph
 from export.voice import float_sound
 from speech.models.transformer_tts import TransformerTTS
@@ -22,7 +21,7 @@ def save_transformer_tts(model: TransformerTTS, vocoder: Vocos, dtype: torch.dty
     """`encoder`, `decoder` and `vocoder`; `suffix` stands behind each name."""
     model, config = deepcopy(model).to(dtype), model.config
     layers, batch, which = config.decoder_layers, {0: "batch"}, torch.zeros(2, dtype=torch.long)
-    cross, past = ((2, config.n_heads, n, config.d_model // config.n_heads) for n in (7, 11))
+    cross, past = ((2, n, config.d_model) for n in (7, 11))
     texts = [
         Input("phonemes", torch.ones(2, 7, dtype=torch.long), {0: "batch", 1: "phonemes"}),
         Input("lengths", torch.tensor([7, 5]), batch),
@@ -34,8 +33,8 @@ def save_transformer_tts(model: TransformerTTS, vocoder: Vocos, dtype: torch.dty
         Input("filled", which + 3, batch),
         Input("keep", torch.ones(1, 2, config.prenet_width), {}),
         Input("lengths", torch.tensor([7, 5]), batch),
-        *caches("cross", layers, cross, dtype, {0: "batch", 2: "phonemes"}),
-        *caches("past", layers, past, dtype, {0: "batch", 2: "cache"}),
+        *caches("cross", layers, cross, dtype, {0: "batch", 1: "phonemes"}),
+        *caches("past", layers, past, dtype, {0: "batch", 1: "cache"}),
     ]
     outs = ["mel", "stop", *cache_names("present", layers)]
     save_graph(model, steps, outs, folder / f"decoder{suffix}.onnx", _step)
@@ -48,21 +47,21 @@ def save_transformer_tts(model: TransformerTTS, vocoder: Vocos, dtype: torch.dty
 
 
 def _encode(model: TransformerTTS, phonemes: Tensor, lengths: Tensor, *speaker: Tensor) -> tuple[Tensor, ...]:
-    """phonemes [B, N], lengths [B], speaker [B] where there are several -> cross keys and values [B, H, N, D]."""
-    return tuple(chain(*model.encode(phonemes, lengths, *speaker).kv))
+    """phonemes [B, N], lengths [B], speaker [B] where there are several -> cross keys and values [B, N, C]."""
+    return tuple(flat_pairs(model.encode(phonemes, lengths, *speaker).kv))
 
 
 def _step(model: TransformerTTS, frame: Tensor, filled: Tensor, keep: Tensor, lengths: Tensor, *caches: Tensor):
-    """frame [B, F] that stands behind `filled` [B] steps in the caches [B, H, S, D], keep [1, 2, W] of the pre-net's
+    """frame [B, F] that stands behind `filled` [B] steps in the caches [B, S, C], keep [1, 2, W] of the pre-net's
     units, lengths [B] of the phonemes -> the next mel frames [B, r, F], logits of the stop [B], caches.
     """
-    dtype, layers, kvs = model.stop.weight.dtype, model.config.decoder_layers, pairs(caches)
+    dtype, layers, kvs = model.stop.weight.dtype, model.config.decoder_layers, pairs(caches, model.config.n_heads)
     x = model.prenet(frame[:, None].to(dtype), keep.to(dtype))
     x = x + model.decoder_positions.alpha * sinusoid(filled[:, None], x.size(2)).to(dtype)
     present: list[Tensor] = []
     for layer, memory, past in zip(model.decoder, kvs[:layers], kvs[layers:], strict=True):
         x, kv, _ = layer(x, memory, Buffer(*past, filled), Lengths(filled + 1), Lengths(lengths), False)
-        present += kv
+        present += flat_pairs([kv])
     x = model.decoder_norm(x)
     mel = model.mel(x).unflatten(2, (model.config.reduction, -1))[:, 0]
     return mel.float(), model.stop(x)[:, 0, 0].float(), *present

@@ -98,38 +98,42 @@ class Session:
             raise SpeechError(f"{path} is no such graph in format {FORMAT_VERSION}: export the model anew")
         self.device = "cuda" if provider == CUDA else "cpu"
         self.inputs = {given.name: given for given in self.session.get_inputs()}
-        self.outputs = [output.name for output in self.session.get_outputs()]
+        self.outputs = {made.name: made for made in self.session.get_outputs()}
 
     def value(self, array: np.ndarray) -> ort.OrtValue:
         return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self.device, 0)
 
     def run(self, inputs: dict[str, Any], host: tuple[str, ...] = ()) -> dict[str, Any]:
         """`host` outputs come as arrays, all others stay on the device."""
-        return Bound(self, {}, {}).run(inputs, host, tuple(name for name in self.outputs if name not in host))
+        binding = self.session.io_binding()
+        given = self.bind(binding, inputs)  # owned until the end
+        for name in self.outputs:
+            binding.bind_output(name, "cpu" if name in host else self.device)
+        self.session.run_with_iobinding(binding)
+        del given
+        found = dict(zip(self.outputs, binding.get_outputs(), strict=True))
+        return {name: value.numpy() if name in host else value for name, value in found.items()}
+
+    def bind(self, binding: ort.IOBinding, inputs: dict[str, Any]) -> list[ort.OrtValue]:
+        values = [self.value(x) if isinstance(x, np.ndarray) else x for x in inputs.values()]
+        for name, value in zip(inputs, values, strict=True):
+            binding.bind_ortvalue_input(name, value)
+        return values
 
 
 class Bound:
-    """Inputs of a session that stay for many runs, and outputs that are written to values given once: it keeps both."""
+    """A session whose `inputs` stay for many runs, as do the values that outputs are written to: it keeps both."""
 
-    def __init__(self, session: Session, inputs: dict[str, Any], into: dict[str, Any]):
-        self.session, self.into = session, into
-        self.binding = session.session.io_binding()
-        self.kept = self._bind(inputs)
+    def __init__(self, session: Session, inputs: dict[str, Any], into: dict[str, ort.OrtValue]):
+        self.session, self.binding = session, session.session.io_binding()
+        self.kept = session.bind(self.binding, inputs), into
         for name, value in into.items():
             self.binding.bind_ortvalue_output(name, value)
 
-    def run(self, inputs: dict[str, Any], host: tuple[str, ...], device: tuple[str, ...] = ()) -> dict[str, Any]:
-        """With the other inputs; `host` outputs come as arrays, those of `device` as values that stay there."""
-        given = self._bind(inputs)  # owned until the end
-        for name in (*host, *device):
-            self.binding.bind_output(name, "cpu" if name in host else self.session.device)
+    def run(self, inputs: dict[str, Any], into: dict[str, np.ndarray]) -> None:
+        """With the other inputs; other outputs are written to arrays of their shapes."""
+        given = self.session.bind(self.binding, inputs)  # owned until the end
+        for name, array in into.items():
+            self.binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
         self.session.session.run_with_iobinding(self.binding)
         del given
-        found = dict(zip((*host, *device), self.binding.get_outputs()[len(self.into) :], strict=True))
-        return {name: value.numpy() if name in host else value for name, value in found.items()}
-
-    def _bind(self, inputs: dict[str, Any]) -> list[ort.OrtValue]:
-        values = [self.session.value(x) if isinstance(x, np.ndarray) else x for x in inputs.values()]
-        for name, value in zip(inputs, values, strict=True):
-            self.binding.bind_ortvalue_input(name, value)
-        return values

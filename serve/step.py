@@ -12,7 +12,7 @@ ROOM = 32  # places of a new buffer, doubled when they are full
 
 
 class DecodeState(NamedTuple):
-    past: dict[str, Any]  # buffers [N, H, S, D]; S is `room`
+    past: dict[str, Any]  # buffers [N, S, C]; S is `room`
     room: int
     filled: int
     utterance: np.ndarray  # [N] utterance of each row
@@ -27,24 +27,24 @@ class Decoder:
     def __init__(self, decoder: Session, gather: Session):
         self.decoder, self.gather = decoder, gather
         cache = decoder.inputs["past_key_0"]
-        _, self.heads, _, self.head_size = cache.shape
+        self.width, self.vocabulary = cache.shape[2], decoder.outputs["log_probs"].shape[2]
         if cache.type == "tensor(bfloat16)":
             raise SpeechError("precision bf16: numpy has no such caches; choose 16 or 32")
         self.dtype = np.float16 if cache.type == "tensor(float16)" else np.float32
+        self.places = [name for name in gather.inputs if name != "rows"]
         self.names = [name.removeprefix("present") for name in decoder.outputs if name.startswith("present")]
 
     def rows(self, values: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
-        """These rows of each."""
-        return {name: self.gather.run({"x": x, "rows": rows})["y"] for name, x in values.items()}
+        """These rows of each of the caches or of the memory."""
+        found = self.gather.run({**dict(zip(self.places, values.values(), strict=True)), "rows": rows})
+        return dict(zip(values, found.values(), strict=True))
 
     def empty(self, rows: int, room: int) -> dict[str, Any]:
-        shape = (rows, self.heads, room, self.head_size)
+        shape = (rows, room, self.width)
         return {f"past{name}": self.decoder.value(np.zeros(shape, self.dtype)) for name in self.names}
 
     def longer(self, past: dict[str, Any], more: int) -> dict[str, Any]:
-        return {
-            name: self.decoder.value(np.pad(x.numpy(), ((0, 0), (0, 0), (0, more), (0, 0)))) for name, x in past.items()
-        }
+        return {name: self.decoder.value(np.pad(x.numpy(), ((0, 0), (0, more), (0, 0)))) for name, x in past.items()}
 
     def bind(self, frames: np.ndarray, memory: dict[str, Any], past: dict[str, Any]) -> Bound:
         """Steps that look at this memory and write to these caches."""
@@ -53,7 +53,9 @@ class Decoder:
 
     def run(self, bound: Bound, tokens: np.ndarray, filled: int) -> np.ndarray:
         """tokens [N, U] behind `filled` others -> log-probabilities [N, U, V]; the caches are written."""
-        return bound.run({"tokens": tokens, "filled": np.full(len(tokens), filled)}, ("log_probs",))["log_probs"]
+        log_probs = np.empty((*tokens.shape, self.vocabulary), np.float32)
+        bound.run({"tokens": tokens, "filled": np.full(len(tokens), filled)}, {"log_probs": log_probs})
+        return log_probs
 
 
 class Step:

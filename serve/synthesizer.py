@@ -73,10 +73,12 @@ class FrameByFrame:
         bound = Bound(self.decoder, {"lengths": lengths, **memory, **past}, into)
         frame, mels = np.zeros((1, settings.n_mels), np.float32), []
         for t in range(steps):
-            found = bound.run({"frame": frame, "filled": np.array([t]), "keep": keep[t : t + 1]}, ("mel", "stop"))
-            mels.append(found["mel"])
-            frame = found["mel"][:, -1]
-            if 1 / (1 + np.exp(-found["stop"][0])) > self.threshold:
+            mel, stop = np.empty((1, settings.reduction, settings.n_mels), np.float32), np.empty(1, np.float32)
+            inputs = {"frame": frame, "filled": np.array([t]), "keep": keep[t : t + 1]}
+            bound.run(inputs, {"mel": mel, "stop": stop})
+            mels.append(mel)
+            frame = mel[:, -1]
+            if 1 / (1 + np.exp(-stop[0])) > self.threshold:
                 rough = np.concatenate(mels, 1)
                 sound = self.vocoder.run({"rough": rough, "frames": np.array([rough.shape[1]])}, ("waveforms", "mels"))
                 return sound["waveforms"][0], sound["mels"][0], None
@@ -85,8 +87,7 @@ class FrameByFrame:
     def _empty(self, steps: int):
         given = [x for name, x in self.decoder.inputs.items() if name.startswith("past_")]
         kind = np.float16 if given[0].type == "tensor(float16)" else np.float32
-        _, heads, _, width = given[0].shape
-        return {x.name: self.decoder.value(np.zeros((1, heads, steps, width), kind)) for x in given}
+        return {x.name: self.decoder.value(np.zeros((1, steps, x.shape[2]), kind)) for x in given}
 
 
 class OnnxSynthesizer(Talker):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from speech.errors import SpeechError
 from speech.text.files import read_object
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PRECISIONS = {"32": "", "16": ".fp16", "bf16": ".bf16", "int8": ".int8"}  # endings of the graphs' names
 ON_GPU = ("16", "bf16")  # no CPU has kernels for them
 

@@ -27,7 +27,7 @@ from onnx import TensorProto
 from torch import Tensor
 from turns import cpu_seconds
 
-from export.aed import cache_names, save_decoder
+from export.aed import cache_names, flat_pairs, save_decoder
 from export.package import save_gather
 from serve.sessions import CPU, Session
 from serve.step import Decoder, Step
@@ -60,7 +60,7 @@ def exported(
 ) -> np.ndarray:
     """The same by the graphs; the memory's projection by torch, as the encoder's graph would do it."""
     pairs = model.decoder.project_memory(source)
-    values = [decoder.decoder.value(x.numpy()) for kv in pairs for x in kv]
+    values = [decoder.decoder.value(x.numpy()) for x in flat_pairs(pairs)]
     step = Step(decoder, dict(zip(cache_names("cross", len(pairs)), values, strict=True)), lengths.numpy())
     scores, state = step.first(np.full((len(source), 1), START))
     for new, rows in zip(tokens, parents, strict=True):
@@ -103,7 +103,7 @@ def forced(batch: int, beams: int) -> tuple[np.ndarray, np.ndarray]:
 def graphs(model: AED) -> Decoder:
     with TemporaryDirectory() as folder:
         save_decoder(model, Path(folder, "decoder.onnx"))
-        save_gather(Path(folder, "gather.onnx"), TensorProto.FLOAT)
+        save_gather(Path(folder, "gather.onnx"), TensorProto.FLOAT, len(model.decoder.layers))
         return Decoder(*(Session(Path(folder, f"{name}.onnx"), CPU, 1) for name in ("decoder", "gather")))
 
 

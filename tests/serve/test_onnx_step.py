@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from export.aed import cache_names, flat_pairs
 from serve.sessions import CPU, Session
 from serve.step import ROOM, Decoder, Step
 from speech.folder import load_folder
@@ -16,11 +17,8 @@ def both(tiny_model, exported):
     waveforms = 0.1 * torch.randn(3, 16000, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         encoded = model.encode(waveforms, torch.tensor([16000, 5000, 11001]))
-    memory = {
-        f"cross_{part}_{i}": x.numpy()
-        for i, kv in enumerate(encoded.memory)
-        for part, x in zip(("key", "value"), kv, strict=True)
-    }
+    names = cache_names("cross", len(encoded.memory))
+    memory = {name: x.numpy() for name, x in zip(names, flat_pairs(encoded.memory), strict=True)}
     decoder = Decoder(Session(exported / "decoder.onnx", CPU, 1), Session(exported / "gather.onnx", CPU, 1))
     return TorchStep(model, encoded), Step(decoder, memory, encoded.lengths.numpy())
 

@@ -13,6 +13,7 @@ import pytest
 
 from serve.synthesizer import OnnxSynthesizer
 from speech.errors import SpeechError
+from speech.onnx_folder import FORMAT_VERSION
 from speech.open import open_synthesizer
 from speech.synthesizer import Synthesizer
 from speech.talker import Manner, Talker
@@ -130,9 +131,17 @@ def test_what_it_cannot_say_is_told_as_in_torch(truth, ours, text, options):
         ("voice.onnx", "no graph", "voice.onnx is no ONNX file or a broken one"),
         ("tokens.txt", None, "tokens.txt"),
         ("phonemizer.json", "{", "phonemizer.json: not JSON"),
-        ("config.json", json.dumps({"model_type": "aed", "onnx_format": 1}), "not of an exported fastspeech in format"),
-        ("config.json", json.dumps({"model_type": "fastspeech", "onnx_format": 2}), "not of an exported fastspeech"),
-        ("config.json", json.dumps({"model_type": "fastspeech", "onnx_format": 1}), "config.json: .*sample_rate"),
+        (
+            "config.json",
+            json.dumps({"model_type": "aed", "onnx_format": FORMAT_VERSION}),
+            "not of an exported fastspeech in format",
+        ),
+        ("config.json", json.dumps({"model_type": "fastspeech", "onnx_format": 0}), "not of an exported fastspeech"),
+        (
+            "config.json",
+            json.dumps({"model_type": "fastspeech", "onnx_format": FORMAT_VERSION}),
+            "config.json: .*sample_rate",
+        ),
     ],
 )
 def test_a_broken_folder_is_one_line(voice_folders, tmp_path, name, text, message):

@@ -12,6 +12,7 @@ from serve import sessions
 from serve.doctor import main
 from serve.sessions import CPU, CUDA, Session, pick_provider
 from speech.errors import SpeechError
+from speech.onnx_folder import FORMAT_VERSION
 
 
 @pytest.fixture
@@ -82,14 +83,16 @@ def test_missing_and_truncated_graphs(exported, tmp_path):
             Session(path, CPU)
 
 
-@pytest.mark.parametrize("props", [{}, {"graph": "ctc", "onnx_format": "9"}, {"graph": "decoder", "onnx_format": "1"}])
+@pytest.mark.parametrize(
+    "props", [{}, {"graph": "ctc", "onnx_format": "9"}, {"graph": "decoder", "onnx_format": str(FORMAT_VERSION)}]
+)
 def test_foreign_graphs_are_refused(exported, tmp_path, props):
     model = onnx.load(exported / "ctc.onnx")
     Session(exported / "ctc.onnx", CPU)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, props)
     onnx.save(model, tmp_path / "ctc.onnx")
-    with pytest.raises(SpeechError, match="is no such graph in format 1: export the model anew"):
+    with pytest.raises(SpeechError, match=f"is no such graph in format {FORMAT_VERSION}: export the model anew"):
         Session(tmp_path / "ctc.onnx", CPU)
 
 

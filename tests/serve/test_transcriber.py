@@ -14,6 +14,7 @@ import soundfile
 import serve
 from serve.transcriber import OnnxTranscriber
 from speech.errors import AudioError, SpeechError
+from speech.onnx_folder import FORMAT_VERSION
 from speech.recognizer import Recognizer, load_model
 from speech.request import UNGUARDED, Request
 
@@ -145,11 +146,11 @@ def test_settings_that_cannot_be_read(copy, name, content):
         OnnxTranscriber(copy, "cpu")
 
 
-@pytest.mark.parametrize("change", [{"onnx_format": 2}, {"model_type": "tts"}, {"onnx_format": None}])
+@pytest.mark.parametrize("change", [{"onnx_format": FORMAT_VERSION + 1}, {"model_type": "tts"}, {"onnx_format": None}])
 def test_another_format_is_refused(copy, change):
     settings = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**settings, **change}))
-    with pytest.raises(SpeechError, match="not of an exported aed in format 1: export anew"):
+    with pytest.raises(SpeechError, match=f"not of an exported aed in format {FORMAT_VERSION}: export anew"):
         OnnxTranscriber(copy, "cpu")
 
 

@@ -33,7 +33,7 @@ def test_one_pass_over_a_text_is_its_steps_whatever_stands_behind_it(transcriber
 def test_the_draft_changes_no_text(transcriber):
     rate = transcriber.sample_rate
     passes, run = [], transcriber.decoder.run
-    transcriber.decoder.run = lambda tokens, *rest: passes.append(tokens.shape[1]) or run(tokens, *rest)
+    transcriber.decoder.run = lambda bound, tokens, at: passes.append(tokens.shape[1]) or run(bound, tokens, at)
     for weight in (0.0, 0.5):
         found = {}
         for transcriber.speculative in (False, True):
