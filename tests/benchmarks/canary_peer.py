@@ -72,7 +72,7 @@ def build() -> tuple[AED, CanaryForConditionalGeneration, Decoder]:
     ours = AED(config, VOCABULARY).eval()
     assert count_parameters(ours.encoder) == count_parameters(theirs.model.encoder)
     assert count_parameters(ours.decoder) == count_parameters(theirs.model.decoder) + VOCABULARY  # the head's bias
-    steps = graphs(ours)
+    steps = graphs(ours)["exported"]
     store_by_input(ours.decoder)
     return ours, theirs.eval(), steps
 
