@@ -94,6 +94,14 @@ class Step:
             state = self._state(past, state.room + more, filled, state.utterance, state.memory, state.owner)
         return self.decoder.run(state.bound, tokens, filled), state._replace(filled=needed)
 
-    def _state(self, past, room: int, filled: int, utterance: np.ndarray, memory, owner: np.ndarray) -> DecodeState:
+    def _state(
+        self,
+        past: dict[str, Any],
+        room: int,
+        filled: int,
+        utterance: np.ndarray,
+        memory: dict[str, Any],
+        owner: np.ndarray,
+    ) -> DecodeState:
         bound = self.decoder.bind(self.frames[owner], memory, past)
         return DecodeState(past, room, filled, utterance, memory, owner, bound)
