@@ -50,34 +50,40 @@ def run(path: Path, x: np.ndarray, groups: int) -> list[np.ndarray]:
     return ort.InferenceSession(path).run(None, {"x": x, "m": np.zeros(groups, "f")})
 
 
-@pytest.mark.parametrize("rows,steps,groups", [(6, 2, 3), (1, 1, 1), (4, 5, 2), (3, 7, 1)])
-def test_reshapes_fit_every_length(tmp_path, rows, steps, groups):
-    path = tmp_path / "decoder.onnx"
-    found = saved(Regroup(), torch.zeros(6, 2, 6), ["same", "scaled", "zero"], path)
-    nodes = onnx.load(path).graph.node
-    computed = {out for node in nodes for out in node.output}
-    shapes = [node.input[1] in computed for node in nodes if node.op_type == "Reshape"]
-    assert sorted(shapes) == [False, False, True, True]  # regrouping: groups and rows are no dimension of its input
-    assert found["Transpose"] == 2 and [out.name for out in onnx.load(path).graph.output] == ["same", "scaled", "zero"]
+@pytest.fixture(scope="module")
+def regrouped(tmp_path_factory) -> tuple[Path, Counter]:
+    path = tmp_path_factory.mktemp("regrouped") / "decoder.onnx"
+    return path, saved(Regroup(), torch.zeros(6, 2, 6), ["same", "scaled", "zero"], path)
 
+
+def test_what_undoes_itself_goes_and_shapes_are_constants(regrouped):
+    path, found = regrouped
+    graph = onnx.load(path).graph
+    computed = {out for node in graph.node for out in node.output}
+    shapes = [node.input[1] in computed for node in graph.node if node.op_type == "Reshape"]
+    assert sorted(shapes) == [False, False, True, True]  # regrouping: groups and rows are no dimension of its input
+    assert found["Transpose"] == 2 and [out.name for out in graph.output] == ["same", "scaled", "zero"]
+
+
+@pytest.mark.parametrize("rows,steps,groups", [(6, 2, 3), (1, 1, 1), (4, 5, 2), (3, 7, 1)])
+def test_reshapes_fit_every_length(regrouped, rows, steps, groups):
     x = np.random.default_rng(0).normal(size=(rows, steps, 6)).astype("f")
-    same, scaled, zero = run(path, x, groups)
+    same, scaled, zero = run(regrouped[0], x, groups)
     np.testing.assert_allclose(same, x + 1, rtol=1e-6)
     np.testing.assert_allclose(scaled, x * np.repeat([1, 2, 3], 2), rtol=1e-6)
     assert not zero.any()
 
 
-@pytest.mark.parametrize("rows,steps,groups", [(6, 2, 3), (1, 1, 1), (4, 5, 2)])
-def test_a_sum_and_its_norm_are_one_node(tmp_path, rows, steps, groups):
+def test_a_sum_and_its_norm_are_one_node(tmp_path):
     path, module = tmp_path / "decoder.onnx", Residual(torch.float32)
     found = saved(module, torch.zeros(6, 2, 4), ["normed", "summed"], path)
     assert found["SkipLayerNormalization"] == 2 and not found["LayerNormalization"] and not found["Add"]
-
-    x = np.random.default_rng(0).normal(size=(rows, steps, 4)).astype("f")
-    with torch.inference_mode():
-        truth = module(torch.from_numpy(x), torch.zeros(groups))
-    for theirs, ours in zip(truth, run(path, x, groups), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    for rows, steps, groups in ((6, 2, 3), (1, 1, 1), (4, 5, 2)):
+        x = np.random.default_rng(0).normal(size=(rows, steps, 4)).astype("f")
+        with torch.inference_mode():
+            truth = module(torch.from_numpy(x), torch.zeros(groups))
+        for theirs, ours in zip(truth, run(path, x, groups), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_in_16_bits_they_stay_apart(tmp_path):
