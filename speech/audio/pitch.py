@@ -4,6 +4,8 @@ t hop ... (t + 1) hop, and there are samples // hop of them."""
 import librosa
 import numpy as np
 
+from speech.compiled import compiling
+
 LOW_HZ, HIGH_HZ = 65.0, 600.0
 WINDOW_SECONDS = 0.093  # six periods of the lowest pitch
 SEMITONES = 0.2  # between candidates: half as much costs four times more and hears 5 % more voiced frames
@@ -13,10 +15,11 @@ FLOOR = 1e-8  # of the energy: -80 dB of full scale
 def pitch(x: np.ndarray, sample_rate: int, hop: int) -> np.ndarray:
     """Hz [T] by pYIN (Mauch 2014, librosa), 0 where unvoiced."""
     window = 2 * round(WINDOW_SECONDS * sample_rate / 2)
-    hz, _, _ = librosa.pyin(
-        _padded(x, window, hop), fmin=LOW_HZ, fmax=HIGH_HZ, sr=sample_rate, frame_length=window, hop_length=hop,
-        resolution=SEMITONES, center=False, fill_na=0.0,
-    )  # fmt: skip
+    with compiling("pyin"):
+        hz, _, _ = librosa.pyin(
+            _padded(x, window, hop), fmin=LOW_HZ, fmax=HIGH_HZ, sr=sample_rate, frame_length=window, hop_length=hop,
+            resolution=SEMITONES, center=False, fill_na=0.0,
+        )  # fmt: skip
     return hz[: len(x) // hop]
 
 

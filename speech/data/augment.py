@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from speech.audio.resample import resample
+from speech.compiled import compiling
 
 
 def example_rng(seed: int, epoch: int, example_id: str) -> np.random.Generator:
@@ -38,9 +39,9 @@ def change_tempo(x: np.ndarray, factor: float, sample_rate: int) -> np.ndarray:
     if factor == 1.0:
         return x
     window = 2 ** round(np.log2(0.04 * sample_rate))
-    return librosa.effects.time_stretch(np.pad(x, (0, max(0, window - len(x)))), rate=factor, n_fft=window)[
-        : round(len(x) / factor)
-    ]
+    x, samples = np.pad(x, (0, max(0, window - len(x)))), round(len(x) / factor)
+    with compiling("time_stretch"):
+        return librosa.effects.time_stretch(x, rate=factor, n_fft=window)[:samples]
 
 
 def mix_noise(x: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
