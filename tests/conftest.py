@@ -1,61 +1,56 @@
-"""A tiny recogniser that several rooms are tested with. Its weights are random: it says something, not the truth."""
+"""A tiny recogniser that several rooms are tested with, and graphs of it and of tiny voices."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import exports
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tiny models lose time to a second thread
-
-TEXTS = ("zero one two three four five six seven eight nine", "hello world")
+JOBS = {"exported": ["recognizer"], "voice_folders": ["voices"], "plain_voice": ["plain_voice"]}  # of fixtures
+JOBS["reference"] = [case.name for case in exports.CASES]
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Model folder at 8 kHz with beam 1 by default."""
-    import torch
+    return exports.tiny_model(tmp_path_factory.mktemp("tiny"))
 
-    from speech.folder import save_model
-    from speech.generation import GenerationConfig
-    from speech.models.aed import AED
-    from speech.nn.config import AEDConfig, DecoderConfig, EncoderConfig, FrontendConfig
-    from speech.text.tokenizer import Tokenizer
 
-    folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = Tokenizer.train(TEXTS, folder / "spm" / "tokenizer.model", 64, byte_fallback=False)
-    size = dict(d_model=16, n_layers=1, n_heads=2, d_ff=32)
-    config = AEDConfig(
-        FrontendConfig(sample_rate=8000, n_mels=20),
-        EncoderConfig(**size, subsampling_channels=8, conv_kernel=5),
-        DecoderConfig(**size, max_tokens=64),
-    )
-    torch.manual_seed(0)
-    model = AED(config, tokenizer.size).eval()
-    save_model(folder / "model", model, tokenizer, GenerationConfig(pad_seconds=0.1))
-    return folder / "model"
+@pytest.fixture(scope="session", autouse=True)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[exports.Exports | None]:
+    """Exports for all tests that were chosen."""
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    names = [job for fixture, jobs in JOBS.items() if fixture in wanted for job in jobs]
+    running = exports.Exports(tmp_path_factory.mktemp("exports"), names) if names else None
+    yield running
+    if running is not None:
+        running.end()
 
 
 @pytest.fixture(scope="session")
-def exported(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its graphs in precisions 32 and int8."""
-    from export.package import export_aed
-
-    export_aed(tiny_model, out := tmp_path_factory.mktemp("exported"), ["int8", "32"])
-    return out
+def exported(made: exports.Exports) -> Path:
+    """Graphs of the tiny model in precisions 32 and int8."""
+    return made("recognizer") / "onnx"
 
 
 @pytest.fixture(scope="session")
-def voice_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+def voice_folders(made: exports.Exports) -> dict[str, tuple[Path, Path]]:
     """Voices of two speakers and their graphs in precision 32, by kind; the FastSpeech has all controls."""
-    from tiny_voice import fastspeech, parts, saved, transformer_tts
+    folder = made("voices")
+    return {kind: (folder / kind, folder / f"{kind}_graphs") for kind in ("fastspeech", "transformer_tts")}
 
-    from export.voice_package import export_voice
 
-    found = {}
-    for kind, model in (("fastspeech", fastspeech()), ("transformer_tts", transformer_tts(n_speakers=2))):
-        found[kind] = saved(tmp_path_factory.mktemp(kind), model, parts()), tmp_path_factory.mktemp(f"{kind}_graphs")
-        export_voice(*found[kind], ["32"])
-    return found
+@pytest.fixture(scope="session")
+def plain_voice(made: exports.Exports) -> tuple[Path, Path]:
+    """A voice of one speaker and its graphs."""
+    return made("plain_voice") / "voice", made("plain_voice") / "onnx"
+
+
+@pytest.fixture(scope="session")
+def reference(made: exports.Exports) -> exports.Exports:
+    """Folders of reference cases by name."""
+    return made
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

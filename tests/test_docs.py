@@ -23,7 +23,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from docs_workspace import CHECKPOINTS, ROOT, make_workspace, tiny_voice
+from docs_workspace import CHECKPOINTS, ROOT, make_workspace
 
 from speech.cli import main as speech
 from speech.errors import run
@@ -144,11 +144,13 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def template(tiny_model: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def template(
+    tiny_model: Path, exported: Path, plain_voice: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """The workspace; as long as it is there, an export of its models is a copy of what was exported before."""
     from export import package, voice_package
 
-    made = {weights(tiny_model): exported}
+    made = {weights(tiny_model): exported, weights(plain_voice[0]): plain_voice[1]}
 
     def once(work):
         def export(source: Path, out: Path, precisions: list[str]) -> None:
@@ -161,14 +163,11 @@ def template(tiny_model: Path, exported: Path, tmp_path_factory: pytest.TempPath
 
         return export
 
-    folder = tmp_path_factory.mktemp("docs")
-    voice = tiny_voice(folder / "voice")
     with (
         patch.object(package, "export_aed", once(package.export_aed)),
         patch.object(voice_package, "export_voice", once(voice_package.export_voice)),
     ):
-        voice_package.export_voice(voice, folder / "voice-onnx", ["32"])
-        yield make_workspace(folder / "workspace", tiny_model, exported, voice, folder / "voice-onnx")
+        yield make_workspace(tmp_path_factory.mktemp("docs") / "workspace", tiny_model, exported, *plain_voice)
 
 
 def weights(folder: Path) -> bytes:

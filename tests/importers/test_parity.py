@@ -1,21 +1,18 @@
 """Ours == the original implementations, on every reference case below SPEECH_FIXTURES."""
 
 import json
-import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from exports import CASES
 from safetensors.torch import load_file
 
 from export.check import check
-from export.package import export_aed
 from serve.transcriber import OnnxTranscriber
-from speech.folder import save_model
 from speech.importers import canary, firered
 from speech.models.step import TorchStep
 from speech.recognizer import load_model
@@ -23,8 +20,6 @@ from speech.request import UNGUARDED
 from speech.search.beam import BeamOptions, beam_search
 from speech.transcriber import FirstStep
 
-ROOT = os.environ.get("SPEECH_FIXTURES")
-CASES = sorted(path.parent for path in Path(ROOT).glob("*/case.json")) if ROOT else []
 pytestmark = pytest.mark.skipif(not CASES, reason="SPEECH_FIXTURES is unset or has no case.json")
 
 
@@ -146,12 +141,9 @@ def test_searches(case, together):
 
 
 @pytest.fixture(scope="module")
-def folders(case, tmp_path_factory) -> tuple[Path, Path]:
+def folders(case, reference) -> tuple[Path, Path]:
     """Our model folder and its graphs; sound goes in as it is."""
-    model, graphs = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("graphs")
-    save_model(model, case.model, case.tokenizer, replace(case.generation, min_seconds=0.0, pad_seconds=0.0))
-    export_aed(model, graphs, ["32"])
-    return model, graphs
+    return reference(case.folder.name) / "model", reference(case.folder.name) / "onnx"
 
 
 @pytest.fixture(scope="module")
