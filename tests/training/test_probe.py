@@ -79,7 +79,7 @@ def test_dead_hung_and_faulty_probes_are_told_apart(recipe, monkeypatch):
 def test_bins_and_sizes_are_made_and_trained_with(recipe, corpus, tmp_path, capsys):
     make_bins.main([recipe.data.train, *arguments(recipe), "--buckets", "2", "--sub_buckets", "2"])
     assert (tmp_path / "bins.png").stat().st_size > 10000 and "cuts a batch" in capsys.readouterr().out
-    limit = (prober(recipe)(1.0, 20, 1).peak + 100 * MIB) / 2**30
+    limit = (prober(recipe)(1.0, 20, 1).peak + 50 * MIB) / 2**30
     find_batch_sizes.main([*arguments(recipe), "--memory_gb", str(limit)])
     out = capsys.readouterr().out
     tokenizer = Tokenizer.load(recipe.data.tokenizer)
