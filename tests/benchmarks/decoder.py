@@ -120,7 +120,7 @@ def with_draft(model: AED, decoder: Decoder, e: Encoded, tokens: np.ndarray, par
     ctc_greedy(model.ctc_log_probs(e.encoded)[0].numpy(), 0)
     rng, draft = np.random.default_rng(1), tokens[:, 0].copy()
     wrong = rng.choice(len(draft), round(WRONG * len(draft)), replace=False)
-    draft[wrong] += 1
+    draft[wrong] = (draft[wrong] + 1) % VOCABULARY
     return exported(model, decoder, model.enc_proj(e.encoded), e.lengths, tokens, parents, draft.tolist())
 
 
