@@ -8,8 +8,8 @@ import exports
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tiny models lose time to a second thread
-JOBS = {"exported": ["recognizer"], "voice_folders": ["voices"], "plain_voice": ["plain_voice"]}  # of fixtures
-JOBS["reference"] = [case.name for case in exports.CASES]
+JOBS_OF = {"exported": ["recognizer"], "voice_folders": ["voices"], "plain_voice": ["plain_voice"]}
+JOBS_OF["reference"] = [case.name for case in exports.CASES]
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[exports.Exports | None]:
     """Exports for all tests that were chosen."""
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
-    names = [job for fixture, jobs in JOBS.items() if fixture in wanted for job in jobs]
+    names = [job for fixture, jobs in JOBS_OF.items() if fixture in wanted for job in jobs]
     running = exports.Exports(tmp_path_factory.mktemp("exports"), names) if names else None
     yield running
     if running is not None:

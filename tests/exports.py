@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ TEXTS = ("zero one two three four five six seven eight nine", "hello world")
 
 
 class Exports:
-    """`exports(name)` is the folder of a job, once it is done."""
+    """`exports(name)` is the folder of a job, once it is done. A job that fails leaves the others alone."""
 
     def __init__(self, folder: Path, names: Iterable[str]):
         self.folder, self.log = folder, folder / "log"
@@ -23,8 +24,9 @@ class Exports:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
     def __call__(self, name: str) -> Path:
-        ended = False
+        ended, failed = False, self.folder / f"{name}.failed"
         while not (made := self.folder / name).exists():
+            assert not failed.exists(), f"{name} was not exported:\n{failed.read_text()}"
             assert not ended, f"{name} was not exported:\n{self.log.read_text()}"
             ended = self.process.poll() is not None  # then it may have been made in between
             time.sleep(0.1)
@@ -104,8 +106,12 @@ def main(out: Path, names: list[str]) -> None:
     for name in names:
         part = out / f"{name}.part"
         part.mkdir()
-        JOBS[name](part)
-        part.rename(out / name)
+        try:
+            JOBS[name](part)
+            part.rename(out / name)
+        except Exception:  # it is told where the folder is wanted
+            (told := out / f"{name}.told").write_text(traceback.format_exc())
+            told.rename(out / f"{name}.failed")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ settings in turn, medians of CPU time. Ours is the whole step of the search: mem
 bits. The other one keeps the inputs of every layer, runs each layer on the last position only, and projects the keys
 and values of all positions and of the encoder's output again, for each beam.
 
-Greedy search of one utterance is also timed as the exported models do it that have a CTC head: with its draft. Here
-that is the forced tokens with 12 % of them wrong, as many as in the drafts of the digits model (onnx_speculation.py).
+Greedy search of one utterance is also timed as the exported models do it that have a CTC head: with a draft. Here it is
+made up, the forced tokens with 12 % of them replaced, as many as are wrong in the drafts of the digits model, and the
+other one has none: what a draft is worth on recordings is for onnx_speculation.py to say.
 """
 
 import os
