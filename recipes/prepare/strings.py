@@ -17,12 +17,14 @@ PAUSE_SECONDS = (0.0, 0.35)
 
 @dataclass(frozen=True)
 class Strings:
-    """A set of strings to draw: `singles` of them are one word long, the others `lengths[0]` to `lengths[1]` words."""
+    """A set of strings to draw: `singles` of them are one word long, the others `lengths[0]` to `lengths[1]` words.
+    `pauses` are the seconds between two words."""
 
     name: str
     count: int
     lengths: tuple[int, int]
     singles: int = 0
+    pauses: tuple[float, float] = PAUSE_SECONDS
 
 
 def draw_strings(words: Iterable[MonoCut], strings: Strings, seed: int) -> Iterator[MixedCut]:
@@ -37,7 +39,7 @@ def draw_strings(words: Iterable[MonoCut], strings: Strings, seed: int) -> Itera
         of_speaker = recordings[rng.choice(sorted(recordings))]
         drawn = [rng.choice(of_speaker[rng.choice(sorted(of_speaker))]) for _ in range(length)]
         edges = rng.uniform(*EDGE_SECONDS), rng.uniform(*EDGE_SECONDS)
-        pauses = [rng.uniform(*PAUSE_SECONDS) for _ in drawn[1:]]
+        pauses = [rng.uniform(*strings.pauses) for _ in drawn[1:]]
         yield join(f"{strings.name}-{index:05d}", drawn, edges, pauses)
 
 
