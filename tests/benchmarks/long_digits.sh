@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a recogniser of `base` size that writes 40 tokens in 10 s, to measure decoders on recordings:
+# From nothing to a recogniser of 30 M parameters with `base`'s decoder, 40 tokens in 10 s, to measure it on recordings:
 #     bash tests/benchmarks/long_digits.sh DIR
 #     python tests/benchmarks/onnx_speculation.py DIR/onnx DIR/test.jsonl.gz --beside DIR/last/model --ctc_weight 0 0.7
 # Three quarters of an hour on two cores; it goes on where an earlier run stopped.
