@@ -11,7 +11,7 @@ import numpy as np
 
 from speech.search.beam import Scores
 
-WIDTH = 12  # guesses of a pass: a longer one wastes more where the first of them is wrong
+WIDTH = 12  # guesses of a pass at most: half as many after one that was refused, twice as many where none was
 
 
 @runtime_checkable
@@ -26,6 +26,7 @@ class _Guess(NamedTuple):
     tokens: list[int]  # seen by the decoder, not yet taken by the search
     log_probs: np.ndarray  # [1 + len(tokens), V] before each of them and after the last
     filled: int  # tokens of prompt and text that the search has taken
+    width: int  # guesses of a pass at this place, as the draft has been worth so far
     edits: np.ndarray  # [1 + D] from the text to each beginning of the draft
     state: Any
 
@@ -38,22 +39,26 @@ class Speculative:
 
     def first(self, prompts: np.ndarray) -> tuple[Scores, _Guess]:
         """prompts [1, P] -> scores [1, V] of the first text token."""
-        return self._pass(prompts[0], 0, np.arange(len(self.draft) + 1), None)
+        return self._pass(prompts[0], 0, WIDTH, np.arange(len(self.draft) + 1), None)
 
     def __call__(self, tokens: np.ndarray, parents: np.ndarray, guess: _Guess) -> tuple[Scores, _Guess]:
         """tokens [1]; the guesses go on where the draft is most like the text."""
         edits = next_edits(guess.edits, self.draft, tokens[0])
         if guess.tokens and guess.tokens[0] == tokens[0]:
-            guess = _Guess(guess.tokens[1:], guess.log_probs[1:], guess.filled + 1, edits, guess.state)
-            return Scores(guess.log_probs[:1]), guess
-        return self._pass(tokens, guess.filled, edits, guess.state)
+            left, log_probs = guess.tokens[1:], guess.log_probs[1:]
+            guess = guess._replace(tokens=left, log_probs=log_probs, filled=guess.filled + 1, edits=edits)
+            return Scores(log_probs[:1]), guess
+        width = max(1, guess.width // 2) if guess.tokens else min(WIDTH, 2 * guess.width)
+        return self._pass(tokens, guess.filled, width, edits, guess.state)
 
-    def _pass(self, tokens: np.ndarray, filled: int, edits: np.ndarray, state: Any) -> tuple[Scores, _Guess]:
+    def _pass(
+        self, tokens: np.ndarray, filled: int, width: int, edits: np.ndarray, state: Any
+    ) -> tuple[Scores, _Guess]:
         taken = filled + len(tokens)
         at = len(edits) - 1 - int(edits[::-1].argmin())  # the last of equals: a wrong token is likelier than one more
-        rest = self.draft[at:][: min(WIDTH, self.cap - 1 - edits[0])]  # the text has edits[0] tokens
+        rest = self.draft[at:][: min(width, self.cap - 1 - edits[0])]  # the text has edits[0] tokens
         log_probs, state = self.decoder.verify(np.append(tokens, rest)[None], filled, state)
-        guess = _Guess(rest.tolist(), log_probs[0, len(tokens) - 1 :], taken, edits, state)
+        guess = _Guess(rest.tolist(), log_probs[0, len(tokens) - 1 :], taken, width, edits, state)
         return Scores(guess.log_probs[:1]), guess
 
 

@@ -86,14 +86,25 @@ def passes(draft):
 
     table = Table(log_probs, 0)
     assert greedy(Speculative(table, draft, 60), BeamOptions(EOS), 60).tokens == LONG
-    return len(table.widths)
+    return table.widths
 
 
 def test_a_perfect_draft_takes_a_pass_for_each_width():
-    assert passes(LONG) == 1 + len(LONG) // (WIDTH + 1)
+    assert len(passes(LONG)) == 1 + len(LONG) // (WIDTH + 1)
+
+
+def test_a_useless_draft_is_soon_left_alone():
+    widths = passes([45] * 40)
+    assert len(widths) == 1 + len(LONG)
+    assert set(widths[4:]) <= {1, 2}  # a token and a guess
+
+
+def test_a_draft_that_comes_right_is_trusted_again():
+    widths = passes([*[45] * 16, *LONG[16:]])
+    assert len(widths) <= 24  # 16 tokens alone, then guesses of 2, 4, 8
 
 
 @pytest.mark.parametrize("draft", [[*LONG[:9], 45, *LONG[10:]], [*LONG[:9], *LONG[10:]], [*LONG[:9], 45, *LONG[9:]]])
 def test_an_error_of_the_draft_costs_a_pass_or_two(draft):
     """A token that is wrong, missing, or too many."""
-    assert passes(draft) <= passes(LONG) + 2
+    assert len(passes(draft)) <= len(passes(LONG)) + 2
