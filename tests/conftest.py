@@ -19,13 +19,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[exports.Exports | None]:
-    """Exports for all tests that were chosen."""
+    """Exports for all tests that were chosen, in a folder that all workers of pytest-xdist see."""
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
     names = [job for fixture, jobs in JOBS_OF.items() if fixture in wanted for job in jobs]
-    running = exports.Exports(tmp_path_factory.mktemp("exports"), names) if names else None
+    worker, base = "PYTEST_XDIST_WORKER" in os.environ, tmp_path_factory.getbasetemp()
+    running = exports.Exports((base.parent if worker else base) / "exports", names) if names else None
     yield running
     if running is not None:
-        running.end()
+        running.end(others=worker)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Graphs of tiny models for many tests, made by one process beside the first of them: tracing takes a minute or two."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -15,26 +16,48 @@ TEXTS = ("zero one two three four five six seven eight nine", "hello world")
 
 
 class Exports:
-    """`exports(name)` is the folder of a job, once it is done. A job that fails leaves the others alone."""
+    """`exports(name)` is the folder of a job, once it is done. A job that fails leaves the others alone.
+
+    Of several processes of tests that share a folder the first starts the jobs.
+    """
 
     def __init__(self, folder: Path, names: Iterable[str]):
-        self.folder, self.log = folder, folder / "log"
-        with self.log.open("wb") as log:
+        self.folder, self.log, self.process = folder, folder / "log", None
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            return
+        with (part := folder / "log.part").open("wb") as log:
+            fcntl.flock(log, fcntl.LOCK_EX)  # until the process of the jobs ends
             command = [sys.executable, __file__, str(folder), *names]
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        part.rename(self.log)
 
     def __call__(self, name: str) -> Path:
         ended, failed = False, self.folder / f"{name}.failed"
         while not (made := self.folder / name).exists():
             assert not failed.exists(), f"{name} was not exported:\n{failed.read_text()}"
             assert not ended, f"{name} was not exported:\n{self.log.read_text()}"
-            ended = self.process.poll() is not None  # then it may have been made in between
+            ended = self.ended()  # then it may have been made in between
             time.sleep(0.1)
         return made
 
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
+    def ended(self) -> bool:
+        if not self.log.exists():
+            return False
+        with self.log.open("rb") as log:
+            try:
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+    def end(self, others: bool) -> None:
+        """What `others` may wait for is made first."""
+        if self.process is not None:
+            if not others:
+                self.process.kill()
+            self.process.wait()
 
 
 def tiny_model(folder: Path) -> Path:
