@@ -23,7 +23,7 @@ import onnxruntime as ort
 import torch
 import transformers
 import yaml
-from decoder import cpu_name, exported, graphs, ratio
+from decoder import by_graph, cpu_name, graphs, ratio, walk
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.models.canary import CanaryConfig, CanaryDecoderConfig, CanaryForConditionalGeneration
 from transformers.models.parakeet import ParakeetEncoderConfig
@@ -40,7 +40,7 @@ from speech.nn.config import AEDConfig
 from speech.nn.layers import store_by_input
 from speech.nn.masks import length_mask
 
-ROUNDS, TOKENS, SECONDS, RATE, VOCABULARY, START = 7, 40, 10, 16000, 5248, 7
+ROUNDS, TOKENS, SECONDS, RATE, VOCABULARY = 7, 40, 10, 16000, 5248
 
 
 def build() -> tuple[AED, CanaryForConditionalGeneration, Decoder]:
@@ -77,14 +77,14 @@ def build() -> tuple[AED, CanaryForConditionalGeneration, Decoder]:
     return ours, theirs.eval(), steps
 
 
-def our_steps(model: AED, source: torch.Tensor, tokens: np.ndarray) -> None:
-    n = len(source)
-    lengths = torch.full((n,), source.size(1))
+def by_torch(model: AED, source: torch.Tensor) -> TorchStep:
+    lengths = all_of(source)
     memory = model.decoder.project_memory(source)
-    step = TorchStep(model, Encoded(source, lengths, memory, length_mask(lengths, source.size(1))))
-    _, state = step.first(np.full((n, 1), START))
-    for new in tokens[1:]:
-        _, state = step(new, np.arange(n), state)
+    return TorchStep(model, Encoded(source, lengths, memory, length_mask(lengths, source.size(1))))
+
+
+def all_of(source: torch.Tensor) -> torch.Tensor:
+    return torch.full((len(source),), source.size(1))
 
 
 def their_steps(model: CanaryForConditionalGeneration, source: torch.Tensor, tokens: np.ndarray) -> None:
@@ -122,14 +122,16 @@ def main() -> None:
         source = torch.randn(batch, width, ours.config.decoder.d_model)
         tokens = np.random.default_rng(0).integers(5, VOCABULARY, (TOKENS, batch))
         sound = {"waveforms": waveforms.numpy(), "lengths": lengths.numpy()}
-        forced = (torch.full((batch,), width), tokens[1:], np.tile(np.arange(batch), (TOKENS - 1, 1)))
+        path = batch, tokens[1:], np.tile(np.arange(batch), (TOKENS - 1, 1))
         runs: dict[tuple[str, str], Callable] = {
             ("encoder", "transformers"): lambda a=features, seen=seen: theirs.model.encoder(a, attention_mask=seen),
             ("encoder", "torch"): lambda a=(features, frames): ours.encoder(*a),
             ("encoder", "exported"): lambda a=sound: encoder.run(a),
             ("decoder", "transformers"): lambda a=(source, tokens): their_steps(theirs, *a),
-            ("decoder", "torch"): lambda a=(source, tokens): our_steps(ours, *a),
-            ("decoder", "exported"): lambda a=(source, *forced): exported(ours, decoder_steps, *a),
+            ("decoder", "torch"): lambda a=source, path=path: walk(by_torch(ours, a), *path),
+            ("decoder", "exported"): lambda a=source, path=path: walk(
+                by_graph(decoder_steps, ours.decoder.project_memory(a), all_of(a)), *path
+            ),
             ("decoder", "memory"): lambda a=source: ours.decoder.project_memory(a),
         }
         times = cpu_seconds(runs, ROUNDS)

@@ -36,6 +36,7 @@ from serve.step import Decoder, Step
 from speech.config import PRESETS
 from speech.models.aed import AED, Encoded
 from speech.models.step import TorchStep
+from speech.nn.attention import KV
 from speech.nn.config import AEDConfig
 from speech.nn.layers import store_by_input
 from speech.transcriber import FirstStep
@@ -65,9 +66,12 @@ def cached(model: AED, e: Encoded) -> FirstStep:
 
 def exported(model: AED, decoder: Decoder, e: Encoded) -> FirstStep:
     """The memory's projection by torch, as the encoder's graph would do it."""
-    pairs = model.decoder.project_memory(model.enc_proj(e.encoded))
-    values = [decoder.decoder.value(x.numpy()) for x in flat_pairs(pairs)]
-    return Step(decoder, dict(zip(cache_names("cross", len(pairs)), values, strict=True)), e.lengths.numpy())
+    return by_graph(decoder, model.decoder.project_memory(model.enc_proj(e.encoded)), e.lengths)
+
+
+def by_graph(decoder: Decoder, memory: list[KV], lengths: torch.Tensor) -> FirstStep:
+    values = [decoder.decoder.value(x.numpy()) for x in flat_pairs(memory)]
+    return Step(decoder, dict(zip(cache_names("cross", len(memory)), values, strict=True)), lengths.numpy())
 
 
 def forced(batch: int, beams: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from statistics import median
 
 import torch
 import yaml
-from decoder import SECONDS, VOCABULARY, cached, cpu_name, forced
+from decoder import SECONDS, VOCABULARY, cached, cpu_name, forced, walk
 from turns import cpu_seconds
 
 from speech.config import PRESETS
@@ -58,12 +58,12 @@ def main() -> None:
         models = {shape: build(family, *shape) for shape in shapes}
         for batch in (1, 8):
             waveforms, lengths = 0.1 * torch.randn(batch, SECONDS * 16000), torch.full((batch,), SECONDS * 16000)
-            tokens, parents = forced(batch, 1)
+            path = batch, *forced(batch, 1)
             runs = {}
             for shape, model in models.items():
                 e = model.encode(waveforms, lengths)
                 runs[shape, "encoder"] = lambda m=model, a=(waveforms, lengths): m.encoder(*m.frontend(*a))
-                runs[shape, "decoder"] = lambda a=(model, e, tokens, parents): cached(*a)
+                runs[shape, "decoder"] = lambda a=(model, e), path=path: walk(cached(*a), *path)
             times = cpu_seconds(runs, ROUNDS)
             seconds = {s: [sum(t) for t in zip(times[s, "encoder"], times[s, "decoder"], strict=True)] for s in shapes}
             for shape, model in models.items():
